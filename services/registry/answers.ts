@@ -1,0 +1,234 @@
+/**
+ * The documents that klpstate answers with: the CLI's `--json` and the HTTP API give the same ones.
+ *
+ * Written as zod schemas, so that types, validation and the OpenAPI document come from one place.
+ * 64-bit integers are decimal strings, bytes are lower-case hex, times are RFC 3339 UTC with milliseconds,
+ * a fact that is not known is null.
+ */
+import { z } from "@hono/zod-openapi";
+
+const U64 = z.string().regex(/^\d+$/).describe("unsigned 64-bit integer, decimal");
+const U32 = z.number().int().min(0).max(0xffffffff);
+const Time = z.string().describe("RFC 3339, UTC, milliseconds");
+const Hex = z.string().regex(/^[0-9a-f]*$/);
+const Count = z.number().int().min(0);
+
+export const PhaseName = z.enum(["enabling", "enabled", "disabling"]);
+export const KnowledgeName = z.enum(["complete", "gap", "unreadable", "no_baseline", "disputed"]);
+export const LivepatchingName = z.enum(["supported", "not_built"]);
+
+/** Next offset of each partition: how much of its log the answer has seen. */
+export const Positions = z.record(z.string(), U64);
+
+/** The instants and the positions that an answer is a function of. */
+export const At = z.object({
+  as_of: Time,
+  known_at: Time.nullable().describe("null: all that is known now"),
+  position: Positions,
+  catalog: U64.describe("next offset of the catalog's log"),
+});
+
+export const Ack = z.object({
+  positions: Positions,
+  hosts: z.array(
+    z.object({
+      host_id: z.string(),
+      next_sequence: U64,
+      knowledge: KnowledgeName,
+      effective_time: Time,
+    }),
+  ),
+});
+
+export const StateEntry = z.object({ id: U64, version: U32 });
+
+export const Policy = z.object({
+  modules_disabled: z.boolean(),
+  signature_required: z.boolean(),
+  ftrace_off: z.boolean(),
+});
+
+export const Reference = z.object({ name: z.string(), build_id: Hex.nullable() });
+
+export const HostAnswer = z.object({
+  host_id: z.string(),
+  partition: z.number().int(),
+  kernel_release: z.string().nullable(),
+  arch: z.string().nullable(),
+  boot_id: Hex.nullable(),
+  boot_time: Time.nullable(),
+  stream: U64,
+  sequence: U64,
+  livepatching: LivepatchingName.nullable(),
+  knowledge: KnowledgeName,
+  forced: z.boolean(),
+  policy: Policy,
+  stack: z.array(
+    z.object({
+      name: z.string(),
+      build_id: Hex.nullable(),
+      phase: PhaseName,
+      since: Time.nullable(),
+      manifest: z.enum(["known", "missing", "ambiguous"]),
+      states: z.array(StateEntry).nullable().describe("null where the manifest or its states are not known"),
+    }),
+  ),
+  lingering: z.array(Reference.extend({ pinned: z.boolean() })),
+  warnings: z.array(z.enum(["forced", "built_for_other_kernel"])),
+  last_event: Time,
+  stale: z.boolean(),
+  uncertain: z.boolean(),
+  at: At,
+});
+
+export const HistoryEntry = z
+  .object({
+    position: z.object({ partition: z.number().int(), offset: U64, index: Count }),
+    log_time: Time,
+    time: Time,
+    effective_time: Time,
+    stream: U64,
+    sequence: U64,
+    change: z.string().describe("the change's name in the schema; its fields stand beside it"),
+    effect: z.enum(["applied", "repeated", "stale", "foreign"]),
+    anomalies: z.array(z.string()),
+    stack: z.array(z.string()).describe("names on the stack after the event, oldest first"),
+    knowledge: KnowledgeName,
+    states: z.array(
+      z.object({
+        id: U64,
+        change: z.enum(["declared", "taken_over", "updated", "withdrawn", "returned", "undone", "lost"]),
+        from: U32.nullable(),
+        to: U32.nullable(),
+        patch: z.string(),
+      }),
+    ),
+  })
+  .catchall(z.unknown());
+
+/** Verdicts in their order of precedence; docs/rules.md has the table. */
+export const VerdictName = z.enum([
+  "unknown",
+  "unsupported",
+  "other_kernel",
+  "blocked",
+  "done",
+  "name_taken",
+  "incompatible",
+  "busy",
+  "ok",
+]);
+
+export const Conflict = z.object({
+  state: U64,
+  holder: z.string(),
+  held: U32,
+  offered: U32.nullable().describe("null: the candidate replaces and lacks the state"),
+  transient: z.boolean().describe("the holder is leaving"),
+  first: z.boolean().describe("false: an installed patch without manifest stands before it"),
+});
+
+export const CheckAnswer = z.object({
+  candidate: Reference,
+  hosts: z.object({
+    total: Count,
+    ok: Count,
+    done: Count,
+    busy: Count,
+    incompatible: Count,
+    name_taken: Count,
+    blocked: Count,
+    other_kernel: Count,
+    unsupported: Count,
+    unknown: Count,
+    stale: Count,
+    uncertain: Count,
+  }),
+  reasons: z.record(z.string(), z.record(z.string(), Count)),
+  conflicts: z.array(Conflict.extend({ hosts: Count })),
+  replaces: z.array(z.object({ patches: z.array(z.string()), hosts: Count })),
+  unresolved: z.array(Reference.extend({ manifest: z.enum(["missing", "ambiguous", "states_unknown"]), hosts: Count })),
+  warnings: z.object({ forced: Count, irreversible: Count, built_for_other_kernel: Count }),
+  complete: z.boolean(),
+  missing_partitions: z.array(z.number().int()),
+  at: At,
+});
+
+export const HostVerdict = z.object({
+  host_id: z.string(),
+  verdict: VerdictName,
+  reason: z.string().nullable(),
+  conflict: Conflict.nullable(),
+  unresolved: Reference.extend({ manifest: z.enum(["missing", "ambiguous", "states_unknown"]) }).nullable(),
+  replaces: z.array(z.string()),
+  warnings: z.array(z.enum(["forced", "irreversible", "built_for_other_kernel"])),
+  stale: z.boolean(),
+  uncertain: z.boolean(),
+});
+
+/** `state HOST ID`: who holds a state, in stack order, every entry. */
+export const StateAnswer = z.object({
+  host_id: z.string(),
+  state: U64,
+  holders: z.array(
+    z.object({
+      patch: z.string(),
+      build_id: Hex.nullable(),
+      phase: PhaseName,
+      versions: z.array(U32).describe("every entry of the id, in array order; the kernel looks up the first"),
+    }),
+  ),
+  minimum_version: U32.nullable().describe("lowest version that the kernel accepts of a candidate; null: no holder"),
+  lookup: z
+    .object({
+      kind: z.enum(["of", "prev_of"]),
+      patch: z.string(),
+      found: z.object({ patch: z.string(), version: U32 }).nullable(),
+    })
+    .nullable()
+    .describe("klp_get_state or klp_get_prev_state, where asked for"),
+  unresolved: z.array(z.string()).describe("patches on the stack whose states are not known"),
+  at: At,
+});
+
+export const FleetRow = z.object({
+  kernel_release: z.string().nullable(),
+  arch: z.string().nullable(),
+  livepatching: LivepatchingName.nullable(),
+  policy: Policy,
+  stack: z.array(Reference.extend({ phase: PhaseName })),
+  lingering: z.array(Reference.extend({ pinned: z.boolean() })),
+  knowledge: KnowledgeName,
+  forced: z.boolean(),
+  warnings: z.array(z.enum(["forced", "built_for_other_kernel"])),
+  hosts: Count,
+});
+
+export const ReplayAnswer = z.object({
+  digest: z.string(),
+  fold_version: z.number().int(),
+  partitions: z.array(
+    z.object({
+      partition: z.number().int(),
+      first: U64,
+      next: U64,
+      hosts: Count,
+      digest: z.string(),
+      events: Count,
+    }),
+  ),
+  matches: z.boolean(),
+});
+
+export type Positions = z.infer<typeof Positions>;
+export type At = z.infer<typeof At>;
+export type Ack = z.infer<typeof Ack>;
+export type HostAnswer = z.infer<typeof HostAnswer>;
+export type HistoryEntry = z.infer<typeof HistoryEntry>;
+export type VerdictName = z.infer<typeof VerdictName>;
+export type Conflict = z.infer<typeof Conflict>;
+export type CheckAnswer = z.infer<typeof CheckAnswer>;
+export type HostVerdict = z.infer<typeof HostVerdict>;
+export type StateAnswer = z.infer<typeof StateAnswer>;
+export type FleetRow = z.infer<typeof FleetRow>;
+export type ReplayAnswer = z.infer<typeof ReplayAnswer>;

@@ -1,0 +1,90 @@
+/** What a registry can be asked, whatever stands behind it. Errors that a caller can mend are thrown as Problem. */
+import type { klpstate } from "../events/proto.js";
+import type {
+  Ack,
+  CheckAnswer,
+  FleetRow,
+  HistoryEntry,
+  HostAnswer,
+  HostVerdict,
+  ReplayAnswer,
+  StateAnswer,
+  VerdictName,
+} from "./answers.js";
+
+type Manifest = klpstate.v1.Manifest.$Properties;
+type Identity = klpstate.v1.Identity.$Properties;
+
+/** The instants of a question, ms since 1970; absent: now. RULES F8. */
+export interface Instant {
+  as_of_ms?: number;
+  known_at_ms?: number;
+}
+
+/** A patch as a person names it: for each host the manifest of its release and arch, or one build. */
+export interface Candidate {
+  name: string;
+  /** Lower-case hex. */
+  build_id?: string;
+}
+
+export interface CheckOptions {
+  /** Hosts not heard of for longer are `unknown: stale`. */
+  max_age_ms?: number;
+}
+
+export interface HostCheckOptions extends CheckOptions {
+  /** Only hosts with one of these verdicts. */
+  verdicts?: VerdictName[];
+  /** Only this host. */
+  host_id?: string;
+}
+
+export type StateLookup = { of: string } | { prev_of: string };
+
+export interface CatalogEntry {
+  /** Offset of the catalog's record. */
+  offset: bigint;
+  log_time_ms: number;
+  manifest: Manifest;
+  /** Set where the identity was withdrawn later. */
+  withdrawn?: { offset: bigint; log_time_ms: number; reason: string; by: string };
+}
+
+export interface PublishOutcome {
+  identity: Identity;
+  /** `published`: now in the catalog. `known`: an identical one was there. */
+  outcome: "published" | "known";
+  offset: bigint;
+}
+
+export interface ReplayProgress {
+  events: number;
+  bytes: number;
+  bytes_total: number;
+}
+
+export interface RegistryService {
+  readonly partitions: number;
+  /** Takes one EventBatch whole or not at all; resolves when it is durable and folded. */
+  ingest(batch: Uint8Array): Promise<Ack>;
+  /** Null: not known at the asked instant. */
+  host(host_id: string, instant: Instant): Promise<HostAnswer | null>;
+  /** Oldest first. Null: no such host. */
+  history(host_id: string, instant: Instant): Promise<AsyncIterable<HistoryEntry> | null>;
+  /** Null: not known at the asked instant. */
+  state(host_id: string, state: bigint, instant: Instant, lookup?: StateLookup): Promise<StateAnswer | null>;
+  check(candidate: Candidate, options: CheckOptions): Promise<CheckAnswer>;
+  /** In the order of partitions and of each partition's hosts; `cursor` goes on where a page ended. */
+  check_hosts(candidate: Candidate, options: HostCheckOptions): AsyncIterable<HostVerdict>;
+  fleet(): Promise<FleetRow[]>;
+  /** Folds the whole log anew beside the live state and compares the digests. */
+  replay(progress?: (progress: ReplayProgress) => void): Promise<ReplayAnswer>;
+  publish(manifest: Manifest): Promise<PublishOutcome>;
+  withdraw(identity: Identity, reason: string, by: string): Promise<{ offset: bigint }>;
+  /** In the catalog's order. */
+  patches(filter: { name?: string; withdrawn?: boolean }): CatalogEntry[];
+  /** Partitions that cannot answer, and why. */
+  broken(): { partition: number; reason: string }[];
+  close(): Promise<void>;
+}
