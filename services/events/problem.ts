@@ -20,6 +20,7 @@ export type ProblemCode =
   | "contradiction" // a stored fact says otherwise: 409
   | "unsupported_media_type" // 415
   | "partition_full" // no room for another host: 507
+  | "disk_full" // no room on the disk, nothing was stored: 507
   | "unavailable"; // not now: 503
 
 export class Problem extends Error {
