@@ -1,0 +1,265 @@
+/**
+ * One append-only log: records by offset, in frames, in segments, in one directory. Everything else that klpstate
+ * knows is made from it. One process at a time writes it (claim.ts); who reads it here reads what is durable.
+ */
+import { Problem } from "../events/problem.js";
+import { LogCorruption } from "./corruption.js";
+import type { Disk } from "./disk.js";
+import { type FrameFacts, type LogRecord, RECORD_BYTES_MAX } from "./frame.js";
+import { check_segment, type LogState, type Place, recover, type TornTail } from "./recovery.js";
+import {
+  type Cursor,
+  SCAN_BYTES,
+  type ScanTarget,
+  SEGMENT_BYTES_MAX,
+  type Segment,
+  stretch,
+  unreadable,
+  walk,
+} from "./segment.js";
+import { type Appended, QUEUE_BYTES_MAX, Writer } from "./writer.js";
+
+/** How much a read of many frames takes at once; it holds any whole frame. */
+const READ_BYTES = 1024 * 1024;
+/** Up to this a read does not go through the thread pool, which costs more than the read from the page cache. */
+const READ_AT_ONCE_BYTES_MAX = 128 * 1024;
+const SEAL_AFTER_MS = 1000;
+
+export interface LogOptions {
+  disk: Disk;
+  directory: string;
+  /** For messages: "partition 3", "catalog". */
+  name: string;
+  /** Records bring their offsets and times, and offsets may leave gaps (Kafka's control records). */
+  replica?: boolean;
+  /** A segment is ended before it grows beyond this, unless one commit is longer. */
+  segment_bytes_max?: number;
+  queue_bytes_max?: number;
+  seal_after_ms?: number;
+  /** The clock, ms since 1970; a log's times never fall, whatever it says. */
+  now(): number;
+  /** Segments that end below it are not read now: a snapshot has them. A log that ends before it is damaged. */
+  from_offset?: bigint;
+  /** Where a start reads to. Default: a buffer of its own. See ScanTarget. */
+  buffer?(): Uint8Array;
+  /**
+   * The fold: whole checked frames, one behind the other, every record once, in order. First, before `open` resolves,
+   * those that are there; then each commit, when it is durable and before it is acknowledged. Empty frames are among
+   * them. The bytes are its own until it returns, SCAN_BYTES or one `buffer` of them at most. One that throws ends the
+   * log's writing.
+   */
+  on_frames?(frames: Uint8Array): void;
+}
+
+export interface LogFrame {
+  /** The whole frame, checked; `records_of` takes it apart. */
+  bytes: Uint8Array;
+  first_offset: bigint;
+  next_offset: bigint;
+  log_time_ms: number;
+  count: number;
+}
+
+export interface OpenedLog {
+  log: Log;
+  /** What a crash had left at the end, and is no more; for a message. */
+  torn: TornTail | null;
+}
+
+export class Log {
+  readonly #place: Place;
+  readonly #state: LogState;
+  readonly #writer: Writer;
+
+  private constructor(place: Place, state: LogState, writer: Writer) {
+    this.#place = place;
+    this.#state = state;
+    this.#writer = writer;
+  }
+
+  /**
+   * Reads and checks the log once, cuts a torn tail, makes the last commit durable. Throws LogCorruption: then nothing
+   * of it is to be served, also not what `on_frames` has seen. Other errors are the disk's.
+   */
+  static async open(options: LogOptions): Promise<OpenedLog> {
+    const { disk, directory, name, replica = false, on_frames = () => {}, now } = options;
+    const place: Place = { disk, directory, name, replica };
+    const target: ScanTarget = { buffer: options.buffer ?? own_buffer(), on_frames };
+    const { state, tail, torn } = await recover(place, options.from_offset ?? 0n, target);
+    const writer = new Writer(place, state, tail, {
+      segment_bytes_max: options.segment_bytes_max ?? SEGMENT_BYTES_MAX,
+      queue_bytes_max: options.queue_bytes_max ?? QUEUE_BYTES_MAX,
+      seal_after_ms: options.seal_after_ms ?? SEAL_AFTER_MS,
+      now,
+      on_frames,
+    });
+    return { log: new Log(place, state, writer), torn };
+  }
+
+  get first_offset(): bigint {
+    return 0n;
+  }
+
+  /** One more than the last durable record's. */
+  get next_offset(): bigint {
+    return this.#state.next_offset;
+  }
+
+  /** Of the last durable record; 0: there is none. */
+  get last_log_time_ms(): number {
+    return this.#state.log_time_ms;
+  }
+
+  /** Durable length of all segments. */
+  get bytes(): number {
+    return this.#state.segments.reduce((sum, segment) => sum + segment.bytes, 0);
+  }
+
+  /**
+   * Adds records, whose bytes stay unchanged until it settles; resolves when they are durable and `on_frames` has seen
+   * them. Rejects with a Problem: `too_large`, `disk_full` (room was missing: nothing of it was stored, nor of what
+   * was appended behind it), `unavailable` (too much waits, closed, or no fsync can be trusted until a restart, which
+   * may find the records).
+   */
+  append(records: readonly Uint8Array[]): Promise<Appended> {
+    if (this.#place.replica) throw new Error(`the log ${this.#place.name} is a replica: use append_replica`);
+    const checked = check_sizes(records);
+    return typeof checked === "number" ? this.#writer.append(records, checked) : Promise.reject(checked);
+  }
+
+  /**
+   * As `append`, for records with offsets and times from elsewhere; a time before the log's last one becomes that one.
+   * `after` is the next offset that the caller takes the log to have, with all that waits: a gap before the first
+   * record is one there, and not a record that was refused here. Rejects with `contradiction` where it has another.
+   */
+  append_replica(after: bigint, records: readonly LogRecord[]): Promise<Appended> {
+    if (!this.#place.replica) throw new Error(`the log ${this.#place.name} is no replica: use append`);
+    const checked = check_sizes(records.map((record) => record.bytes));
+    if (typeof checked !== "number") return Promise.reject(checked);
+    const expected = this.#writer.expected_offset;
+    if (after !== expected) {
+      return Promise.reject(
+        new Problem(
+          "contradiction",
+          `the log ${this.#place.name} goes on at offset ${expected}, not ${after}`,
+          {
+            value: String(after),
+          },
+        ),
+      );
+    }
+    const wrong = first_misplaced(expected, records);
+    if (wrong !== undefined) {
+      return Promise.reject(
+        new Problem(
+          "bad_input",
+          `a record at offset ${wrong.offset} and time ${wrong.log_time_ms} does not follow`,
+        ),
+      );
+    }
+    return this.#writer.append(records, checked);
+  }
+
+  /**
+   * The frames that hold a record of [from, to), checked as they are read, in order; `to` is at most, and without it,
+   * the next offset of now. Their bytes stay as they are. Throws LogCorruption.
+   */
+  async *read(from: bigint, to: bigint = this.next_offset): AsyncGenerator<LogFrame> {
+    const { segments, next_offset } = this.#state;
+    const end = to < next_offset ? to : next_offset;
+    let index = segments.findLastIndex((segment) => segment.first_offset <= from);
+    for (index = Math.max(index, 0); index < segments.length; index++) {
+      const segment = segments[index]!;
+      if (segment.first_offset >= end) return;
+      const next = segments[index + 1];
+      if (!segment.checked && next !== undefined) await check_segment(this.#place, segment, next);
+      yield* this.#read_segment(segment, from, end);
+    }
+  }
+
+  async *#read_segment(segment: Segment, from: bigint, to: bigint): AsyncGenerator<LogFrame> {
+    const { disk, name, replica } = this.#place;
+    const range = stretch(segment, from > segment.first_offset ? from : segment.first_offset, to);
+    const cursor: Cursor = {
+      position: range.position,
+      next_offset: range.first_offset,
+      log_time_ms: 0,
+      last: null,
+    };
+    const file = disk.open_read(segment.path);
+    try {
+      while (cursor.position < range.end) {
+        const left = range.end - cursor.position;
+        // New memory for each: the caller may keep what was yielded.
+        const chunk: Uint8Array = Buffer.allocUnsafeSlow(Math.min(left, READ_BYTES));
+        const filled = await read_chunk(chunk);
+        const found: LogFrame[] = [];
+        const fault = walk(chunk.subarray(0, filled), cursor, range.end, replica, (frame, at) => {
+          if (frame.next_offset > from && frame.first_offset < to && frame.count > 0) {
+            found.push(log_frame(chunk, frame, at));
+          }
+        });
+        yield* found;
+        if (fault !== null || filled < chunk.length) {
+          const reason = fault?.reason ?? "the file became shorter";
+          throw new LogCorruption(name, segment.path, cursor.position, cursor.next_offset, reason);
+        }
+      }
+    } finally {
+      file.close();
+    }
+
+    async function read_chunk(chunk: Uint8Array): Promise<number> {
+      try {
+        return chunk.length <= READ_AT_ONCE_BYTES_MAX
+          ? file.read_sync(chunk, cursor.position)
+          : await file.read(chunk, cursor.position);
+      } catch (error) {
+        throw unreadable(error, segment, cursor, name);
+      }
+    }
+  }
+
+  /** Answers what waits, writes the empty frame, lets go of the file. Reading goes on to work. */
+  close(): Promise<void> {
+    return this.#writer.close();
+  }
+}
+
+function own_buffer(): () => Uint8Array {
+  let buffer: Uint8Array | undefined;
+  return () => {
+    buffer ??= Buffer.allocUnsafeSlow(SCAN_BYTES);
+    return buffer;
+  };
+}
+
+function log_frame(chunk: Uint8Array, frame: FrameFacts, at: number): LogFrame {
+  const { first_offset, next_offset, log_time_ms, count } = frame;
+  return { bytes: chunk.subarray(at, at + frame.length), first_offset, next_offset, log_time_ms, count };
+}
+
+/** Bytes of all records, or why they cannot be taken. */
+function check_sizes(records: readonly Uint8Array[]): number | Problem {
+  if (records.length === 0) return new Problem("bad_input", "an append without records");
+  let bytes = 0;
+  for (const [index, record] of records.entries()) {
+    if (record.length > RECORD_BYTES_MAX) {
+      return new Problem("too_large", `record ${index} has ${record.length} bytes`, {
+        limit: `${RECORD_BYTES_MAX} bytes a record`,
+      });
+    }
+    bytes += record.length;
+  }
+  return bytes;
+}
+
+function first_misplaced(after: bigint, records: readonly LogRecord[]): LogRecord | undefined {
+  let next_offset = after;
+  return records.find((record) => {
+    const follows =
+      record.offset >= next_offset && Number.isSafeInteger(record.log_time_ms) && record.log_time_ms >= 0;
+    next_offset = record.offset + 1n;
+    return !follows;
+  });
+}

@@ -1,0 +1,233 @@
+/**
+ * From the files of a directory to a log that may be written: every frame checked once, a torn tail cut, and the last
+ * commit, which the page cache may show and the disk may lack, made durable before anything of it is served.
+ */
+import { join } from "node:path";
+import { LogCorruption } from "./corruption.js";
+import { type Disk, make_directory_durably, type WriteFile } from "./disk.js";
+import { check_frame, view_of } from "./frame.js";
+import {
+  type Cursor,
+  new_segment,
+  SCAN_BYTES,
+  type ScanTarget,
+  type Segment,
+  scan,
+  segment_name,
+  segment_offset,
+  unreadable,
+  walk,
+} from "./segment.js";
+import { find_witness } from "./torn_tail.js";
+
+/** The end of the last segment that a crash left and a start took away. No acknowledged record was in it. */
+export interface TornTail {
+  file: string;
+  /** Where it was cut. */
+  byte: number;
+  /** How many bytes were taken away. */
+  bytes: number;
+  /** The log's next offset after it. */
+  offset: bigint;
+  /** What was wrong with the first bytes of it. */
+  reason: string;
+}
+
+/** Of what is durable: segments by offset, and where the log goes on. */
+export interface LogState {
+  segments: Segment[];
+  next_offset: bigint;
+  /** Of the last frame; 0 where there is none. */
+  log_time_ms: number;
+  /** The last frame is an empty one, so that damage to the last commit is told from a torn tail. */
+  sealed: boolean;
+}
+
+export interface Place {
+  disk: Disk;
+  directory: string;
+  /** For messages: which log. */
+  name: string;
+  replica: boolean;
+}
+
+export interface Recovered {
+  state: LogState;
+  /** The last segment, open for writing; null: the log is empty. */
+  tail: WriteFile | null;
+  torn: TornTail | null;
+}
+
+/**
+ * Segments that end below `from_offset` are not read; the rest is, once, and handed to the target, which holds bytes
+ * that are not durable yet until this resolves. Throws LogCorruption.
+ */
+export async function recover(place: Place, from_offset: bigint, target: ScanTarget): Promise<Recovered> {
+  const { disk, directory, name, replica } = place;
+  await make_directory_durably(disk, directory);
+  const segments = await find_segments(place);
+  const last = segments.at(-1);
+  if (last === undefined) {
+    if (from_offset > 0n) throw too_short(place, join(directory, segment_name(0n)), 0, 0n, from_offset);
+    const state: LogState = { segments, next_offset: 0n, log_time_ms: 0, sealed: true };
+    return { state, tail: null, torn: null };
+  }
+
+  let start = segments.length - 1;
+  while (start > 0 && segments[start]!.first_offset > from_offset) start--;
+  let torn: TornTail | null = null;
+  let cursor: Cursor = segment_start(segments[start]!);
+  for (const segment of segments.slice(start)) {
+    const log_time_ms = cursor.log_time_ms;
+    check_join(place, segment, cursor.next_offset);
+    cursor = { ...segment_start(segment), log_time_ms };
+    const file = disk.open_read(segment.path);
+    try {
+      const fault = await scan(segment, file, cursor, segment.bytes, name, replica, from_offset, target);
+      if (fault !== null) {
+        // Only the last segment can be torn: the one behind it was begun when this one was durable.
+        const witness =
+          segment === last && !fault.misplaced ? find_witness(segment, file, cursor, segment.bytes, name) : 0;
+        if (witness !== null) {
+          const reason =
+            witness > 0
+              ? `${fault.reason}; the good frame at byte ${witness} shows that it was durable`
+              : fault.reason;
+          throw new LogCorruption(name, segment.path, cursor.position, cursor.next_offset, reason);
+        }
+        torn = {
+          file: segment.path,
+          byte: cursor.position,
+          bytes: segment.bytes - cursor.position,
+          offset: cursor.next_offset,
+          reason: fault.reason,
+        };
+        segment.bytes = cursor.position;
+      }
+    } finally {
+      file.close();
+    }
+    segment.checked = true;
+  }
+  if (cursor.next_offset < from_offset) {
+    throw too_short(place, last.path, cursor.position, cursor.next_offset, from_offset);
+  }
+
+  let { log_time_ms } = cursor;
+  // A last segment without a frame does not know the log's time; the one before it does.
+  const before = segments[start - 1];
+  if (start === segments.length - 1 && cursor.last === null && before !== undefined) {
+    log_time_ms = (await check_segment(place, before, last)).log_time_ms;
+  }
+
+  const tail = await disk.open_write(last.path);
+  try {
+    // Also where nothing was torn: a part of a failed write may have been taken out of the page cache only.
+    await tail.truncate(last.bytes);
+    await rewrite_last_commit(place, last, cursor, tail);
+    await tail.sync();
+    await disk.sync_directory(directory);
+  } catch (error) {
+    await tail.close();
+    throw error;
+  }
+
+  const sealed = cursor.last === null || cursor.last.count === 0;
+  return { state: { segments, next_offset: cursor.next_offset, log_time_ms, sealed }, tail, torn };
+}
+
+/** Reads and checks a segment that a start has skipped, up to where the next one begins. Throws LogCorruption. */
+export async function check_segment(place: Place, segment: Segment, next: Segment): Promise<Cursor> {
+  const { disk, name, replica } = place;
+  const cursor = segment_start(segment);
+  // Marks of its own until all is checked: another reader may be at the same segment.
+  const checked: Segment = { ...segment, checked: true, mark_positions: [], mark_offsets: [] };
+  const buffer = Buffer.allocUnsafeSlow(SCAN_BYTES);
+  const file = disk.open_read(segment.path);
+  try {
+    const nobody: ScanTarget = { buffer: () => buffer, on_frames: () => {} };
+    const fault = await scan(checked, file, cursor, segment.bytes, name, replica, 0n, nobody);
+    if (fault !== null) {
+      throw new LogCorruption(name, segment.path, cursor.position, cursor.next_offset, fault.reason);
+    }
+  } finally {
+    file.close();
+  }
+  check_join(place, next, cursor.next_offset);
+  Object.assign(segment, checked);
+  return cursor;
+}
+
+function segment_start(segment: Segment): Cursor {
+  return { position: 0, next_offset: segment.first_offset, log_time_ms: 0, last: null };
+}
+
+async function find_segments(place: Place): Promise<Segment[]> {
+  const names = (await place.disk.list(place.directory)) ?? [];
+  const segments: Segment[] = [];
+  for (const name of names) {
+    const first_offset = segment_offset(name);
+    if (first_offset === null) continue;
+    const path = join(place.directory, name);
+    const file = place.disk.open_read(path);
+    segments.push({ ...new_segment(first_offset, path), bytes: file.size(), checked: false });
+    file.close();
+  }
+  segments.sort((a, b) => (a.first_offset < b.first_offset ? -1 : 1));
+  const first = segments[0];
+  if (first !== undefined) check_join(place, first, 0n);
+  return segments;
+}
+
+/** A segment begins where the one before it ends, the first one at 0. */
+function check_join(place: Place, segment: Segment, next_offset: bigint): void {
+  if (segment.first_offset === next_offset) return;
+  const reason =
+    segment.first_offset > next_offset
+      ? `the records ${next_offset} to ${segment.first_offset - 1n} are missing before this file`
+      : `the file before this one goes on to offset ${next_offset}`;
+  throw new LogCorruption(place.name, segment.path, 0, next_offset, reason);
+}
+
+function too_short(place: Place, file: string, byte: number, offset: bigint, from: bigint): LogCorruption {
+  return new LogCorruption(
+    place.name,
+    file,
+    byte,
+    offset,
+    `the log ends here, and it had records up to ${from}`,
+  );
+}
+
+/**
+ * Writes what stands behind the last good frame's `synced` once more: after a failed fsync, or a crash of the process
+ * alone, it may be in the page cache, marked clean, and nowhere else; an fdatasync would then write nothing.
+ * In place: a crash in between leaves a mixture of equal bytes (what SQLite calls powersafe overwrite).
+ */
+async function rewrite_last_commit(
+  place: Place,
+  segment: Segment,
+  end: Cursor,
+  tail: WriteFile,
+): Promise<void> {
+  if (end.last === null) return;
+  const from = end.last.synced;
+  const bytes: Uint8Array = Buffer.allocUnsafeSlow(segment.bytes - from);
+  const cursor: Cursor = { position: from, next_offset: end.next_offset, log_time_ms: 0, last: null };
+  const file = place.disk.open_read(segment.path);
+  try {
+    file.read_sync(bytes, from);
+  } catch (error) {
+    throw unreadable(error, segment, cursor, place.name);
+  } finally {
+    file.close();
+  }
+  // Checked again: what goes to the disk now is what the scan has seen.
+  const first = check_frame(bytes, view_of(bytes), 0);
+  if (first !== null && typeof first !== "string") cursor.next_offset = first.first_offset;
+  const fault = walk(bytes, cursor, segment.bytes, place.replica, () => {});
+  if (fault !== null) {
+    throw new LogCorruption(place.name, segment.path, cursor.position, cursor.next_offset, fault.reason);
+  }
+  await tail.write([bytes], from);
+}

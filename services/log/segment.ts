@@ -1,0 +1,220 @@
+/**
+ * One file of the log, named by the offset that it begins with: its name, where in it an offset is found, and the walk
+ * over its frames that checks each of them and that it follows the one before it.
+ */
+import { setImmediate } from "node:timers/promises";
+import { LogCorruption } from "./corruption.js";
+import { error_code, type ReadFile } from "./disk.js";
+import { check_frame, FRAME_BYTES_MAX, type FrameFacts, view_of } from "./frame.js";
+
+export const SEGMENT_BYTES_MAX = 256 * 1024 * 1024;
+/** A lookup reads this much, about one frame, to find a frame; the marks take a thousandth of the log in memory. */
+const MARK_BYTES = 16 * 1024;
+
+export interface Segment {
+  readonly first_offset: bigint;
+  readonly path: string;
+  /** Durable length; nothing behind it is read. */
+  bytes: number;
+  /** All of its frames were checked in this process, and so its marks are there. */
+  checked: boolean;
+  /** Positions of some frames, rising, about MARK_BYTES apart... */
+  mark_positions: number[];
+  /** ...and their first offsets, less the segment's. */
+  mark_offsets: number[];
+}
+
+const NAME = /^(\d{20})\.log$/;
+
+export function segment_name(first_offset: bigint): string {
+  return `${first_offset.toString().padStart(20, "0")}.log`;
+}
+
+/** The first offset that a file's name states; null: no segment. */
+export function segment_offset(name: string): bigint | null {
+  const match = NAME.exec(name);
+  return match === null ? null : BigInt(match[1]!);
+}
+
+export function new_segment(first_offset: bigint, path: string): Segment {
+  return { first_offset, path, bytes: 0, checked: true, mark_positions: [], mark_offsets: [] };
+}
+
+export function mark_frame(segment: Segment, position: number, first_offset: bigint): void {
+  const last = segment.mark_positions.at(-1);
+  if (last !== undefined && position - last < MARK_BYTES) return;
+  segment.mark_positions.push(position);
+  segment.mark_offsets.push(Number(first_offset - segment.first_offset));
+}
+
+/** Index of the last of rising numbers that is not above `value`; -1: all are. */
+function last_not_above(rising: readonly number[], value: number): number {
+  let low = 0;
+  let high = rising.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (rising[middle]! <= value) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
+}
+
+/** The stretch of a checked segment that holds every frame of [from, to), and the offset that it begins with. */
+export function stretch(
+  segment: Segment,
+  from: bigint,
+  to: bigint,
+): { position: number; end: number; first_offset: bigint } {
+  const at = last_not_above(segment.mark_offsets, Number(from - segment.first_offset));
+  const behind = last_not_above(segment.mark_offsets, Number(to - segment.first_offset) - 1) + 1;
+  return {
+    position: segment.mark_positions[at] ?? 0,
+    end: segment.mark_positions[behind] ?? segment.bytes,
+    first_offset: segment.first_offset + BigInt(segment.mark_offsets[at] ?? 0),
+  };
+}
+
+/** How far a walk has come, and what the next frame must keep. */
+export interface Cursor {
+  /** Byte of the segment where the next frame begins. */
+  position: number;
+  /** What the next frame's first offset is; in a replica it may be above. */
+  next_offset: bigint;
+  log_time_ms: number;
+  /** The last frame; null before the first one. */
+  last: FrameFacts | null;
+}
+
+export interface Fault {
+  reason: string;
+  /** The frame itself is good and does not belong there: no crash does that. */
+  misplaced: boolean;
+}
+
+/** What is wrong with a good frame's place. */
+function misplacement(frame: FrameFacts, cursor: Cursor, replica: boolean): string | null {
+  if (frame.synced > cursor.position)
+    return `it calls ${frame.synced} bytes durable, more than stand before it`;
+  if (frame.log_time_ms < cursor.log_time_ms) {
+    return `its log time ${frame.log_time_ms} is before ${cursor.log_time_ms}`;
+  }
+  // A segment is named by the log's next offset, also in a replica: so a lost segment is never taken for a gap.
+  const gap_allowed = replica && frame.count > 0 && cursor.position > 0;
+  if (
+    frame.first_offset < cursor.next_offset ||
+    (!gap_allowed && frame.first_offset !== cursor.next_offset)
+  ) {
+    return `its offset ${frame.first_offset} does not follow, ${cursor.next_offset} does`;
+  }
+  return replica || frame.gapless ? null : "its records leave gaps";
+}
+
+/**
+ * Checks the frames at the beginning of `chunk`, which was read at the cursor's position, and moves the cursor behind
+ * each good one after `visit` has seen it. Stops at a fault, or where the last frame is not whole in the chunk but may
+ * be in the segment, which ends at byte `end`.
+ */
+export function walk(
+  chunk: Uint8Array,
+  cursor: Cursor,
+  end: number,
+  replica: boolean,
+  visit: (frame: FrameFacts, at: number) => void,
+): Fault | null {
+  const view = view_of(chunk);
+  const chunk_position = cursor.position;
+  let at = 0;
+  while (at < chunk.length) {
+    const frame = check_frame(chunk, view, at);
+    if (frame === null) {
+      // A chunk has room for the longest frame: one that is not whole at its beginning is never whole.
+      const more = chunk_position + chunk.length < end && at > 0;
+      return more ? null : { reason: "the file ends inside a frame", misplaced: false };
+    }
+    if (typeof frame === "string") return { reason: frame, misplaced: false };
+    const reason = misplacement(frame, cursor, replica);
+    if (reason !== null) return { reason, misplaced: true };
+    visit(frame, at);
+    at += frame.length;
+    cursor.position += frame.length;
+    cursor.next_offset = frame.next_offset;
+    cursor.log_time_ms = frame.log_time_ms;
+    cursor.last = frame;
+  }
+  return null;
+}
+
+/** How much one read of a long scan takes. */
+export const SCAN_BYTES = 4 * 1024 * 1024;
+
+export interface ScanTarget {
+  /**
+   * Where the next bytes are read to: at least FRAME_BYTES_MAX of them, SCAN_BYTES are best. Asked before every read,
+   * since a WebAssembly memory that grew has a new buffer.
+   */
+  buffer(): Uint8Array;
+  /** Whole checked frames, one behind the other, at the buffer they were read to. */
+  on_frames(frames: Uint8Array): void;
+}
+
+/**
+ * Reads and checks the segment from the cursor to `end`, once, straight into the target's buffer, and hands over the
+ * frames that have a record at or above `from_offset`, and those behind them. Returns what stopped it before the end;
+ * the cursor says where. Others run between two reads.
+ */
+export async function scan(
+  segment: Segment,
+  file: ReadFile,
+  cursor: Cursor,
+  end: number,
+  log: string,
+  replica: boolean,
+  from_offset: bigint,
+  target: ScanTarget,
+): Promise<Fault | null> {
+  while (cursor.position < end) {
+    const buffer = target.buffer();
+    if (buffer.length < FRAME_BYTES_MAX)
+      throw new RangeError(`a scan needs ${FRAME_BYTES_MAX} bytes of room`);
+    const position = cursor.position;
+    const chunk = buffer.subarray(0, Math.min(buffer.length, end - position));
+    const filled = read_or_corrupt(segment, file, chunk, cursor, log);
+    if (filled < chunk.length) return { reason: "the file became shorter", misplaced: true };
+    let skip = 0;
+    const fault = walk(chunk, cursor, end, replica, (frame, at) => {
+      mark_frame(segment, position + at, frame.first_offset);
+      if (frame.next_offset <= from_offset && skip === at) skip = at + frame.length;
+    });
+    const used = cursor.position - position;
+    if (used > skip) target.on_frames(chunk.subarray(skip, used));
+    if (fault !== null) return fault;
+    await setImmediate();
+  }
+  return null;
+}
+
+function read_or_corrupt(
+  segment: Segment,
+  file: ReadFile,
+  into: Uint8Array,
+  cursor: Cursor,
+  log: string,
+): number {
+  try {
+    return file.read_sync(into, cursor.position);
+  } catch (error) {
+    throw unreadable(error, segment, cursor, log);
+  }
+}
+
+/** A disk that cannot give the bytes back has lost them: the same news as bytes that do not check. */
+export function unreadable(error: unknown, segment: Segment, cursor: Cursor, log: string): unknown {
+  if (error_code(error) !== "EIO") return error;
+  return new LogCorruption(
+    log,
+    segment.path,
+    cursor.position,
+    cursor.next_offset,
+    "the disk cannot read it (EIO)",
+  );
+}
