@@ -1,0 +1,154 @@
+/**
+ * What a host shows at one instant, and the stack that it means. Pure: reading /sys and /proc is somebody else's.
+ */
+import type { klpstate } from "../events/proto.js";
+import type { Fact, Transition } from "./facts.js";
+
+export type PhaseName = "enabling" | "enabled" | "disabling";
+export type LivepatchingName = "supported" | "not_built" | "unreadable";
+export type Policy = klpstate.v1.Policy.$Properties;
+
+/** A directory of /sys/kernel/livepatch. */
+export interface ShownPatch {
+  name: string;
+  enabled: number | boolean;
+  transition: number | boolean;
+  /** From kernel 6.11. */
+  replace?: number | boolean | undefined;
+  /** From kernel 6.14. */
+  stack_order?: number | undefined;
+  /** Lower-case hex. */
+  build_id?: string | undefined;
+}
+
+/** A line of /proc/modules. */
+export interface ShownModule {
+  name: string;
+  refcount: number;
+  /** Live, Loading or Unloading. */
+  state: string;
+  /** The flags, as `(OEK)`. */
+  taints: string;
+  /** Lower-case hex. */
+  build_id?: string | undefined;
+}
+
+export interface Snapshot {
+  /** As /proc/sys/kernel/random/boot_id has it; empty if it could not be read. */
+  boot_id: string;
+  /** Unix seconds. */
+  boot_time: number;
+  kernel_release: string;
+  arch: string;
+  /** In any order: that of sysfs means nothing. */
+  patches: readonly ShownPatch[];
+  /** Newest first, as in /proc/modules. */
+  modules: readonly ShownModule[];
+  policy?: Policy | undefined;
+  /** Default: supported. */
+  livepatching?: LivepatchingName | undefined;
+  /** When it was taken, on the host's clock: the end of a loss, and the beginning of the next. */
+  taken_unix_ms?: number | undefined;
+}
+
+export interface StackPatch {
+  name: string;
+  phase: PhaseName;
+  build_id?: string | undefined;
+  /** As sysfs shows it; undefined where it does not. */
+  replace?: boolean | undefined;
+}
+
+/** What is last known of a name's transition; `seen`: an earlier snapshot showed it on the stack. */
+export interface LastSaid {
+  what: "patching" | "patched" | "unpatching";
+  seen: boolean;
+}
+
+/** What an earlier stack and the facts since say of each name. Patches that were replaced meanwhile are still in it. */
+export function last_said(stack: readonly StackPatch[], facts: readonly Fact[]): Map<string, LastSaid> {
+  const said = new Map<string, LastSaid>();
+  for (const { name, phase } of stack) {
+    const what = phase === "enabling" ? "patching" : phase === "enabled" ? "patched" : "unpatching";
+    said.set(name, { what, seen: true });
+  }
+  for (const fact of facts) {
+    if (fact.kind === "began") said.delete(fact.name);
+    if (fact.kind === "started")
+      said.set(fact.name, { what: fact.to, seen: said.get(fact.name)?.seen ?? false });
+    if (fact.kind === "completed") {
+      if (fact.to === "unpatching") said.delete(fact.name);
+      else said.set(fact.name, { what: "patched", seen: said.get(fact.name)?.seen ?? false });
+    }
+  }
+  return said;
+}
+
+function phase_of(patch: ShownPatch, said: LastSaid | undefined): PhaseName | null {
+  if (patch.enabled) return patch.transition ? "enabling" : "enabled";
+  // A patch that leaves shows 0 and 0 until its directory is gone; so does one that klp_init_patch has just made.
+  if (!patch.transition) return null;
+  // __klp_enable_patch sets `enabled` after klp_start_transition: until then a load looks like a disable.
+  if (said === undefined) return null;
+  if (said.what === "patching" && !said.seen) return "enabling";
+  return "disabling";
+}
+
+/** Oldest first: by stack_order, and before 6.14 by the order in which the modules were loaded. */
+function by_age(snapshot: Snapshot): (a: ShownPatch, b: ShownPatch) => number {
+  const newest_first = new Map(snapshot.modules.map(({ name }, position) => [name, position]));
+  return (a, b) => {
+    if (a.stack_order !== undefined && b.stack_order !== undefined) return a.stack_order - b.stack_order;
+    const age = (newest_first.get(b.name) ?? -1) - (newest_first.get(a.name) ?? -1);
+    return age !== 0 ? age : a.name < b.name ? -1 : 1;
+  };
+}
+
+/** Only these are livepatches. */
+export function is_livepatch(module: ShownModule): boolean {
+  return module.taints.includes("K");
+}
+
+/** The build id that the snapshot shows for a name. */
+export function build_id_of(snapshot: Snapshot, name: string): string | undefined {
+  const patch = snapshot.patches.find((patch) => patch.name === name);
+  return (
+    (patch?.build_id || undefined) ??
+    (snapshot.modules.find((module) => module.name === name && is_livepatch(module))?.build_id || undefined)
+  );
+}
+
+/** `replace` as sysfs shows it for a name. */
+export function replace_of(snapshot: Snapshot, name: string): boolean | undefined {
+  const shown = snapshot.patches.find((patch) => patch.name === name)?.replace;
+  return shown === undefined ? undefined : Boolean(shown);
+}
+
+/** The stack that the snapshot shows, oldest first. `said` tells a patch that is leaving from one that is not there yet. */
+export function shown_stack(snapshot: Snapshot, said: ReadonlyMap<string, LastSaid>): StackPatch[] {
+  return [...snapshot.patches].sort(by_age(snapshot)).flatMap((patch) => {
+    const phase = phase_of(patch, said.get(patch.name));
+    if (phase === null) return [];
+    return [
+      {
+        name: patch.name,
+        phase,
+        build_id: build_id_of(snapshot, patch.name),
+        replace: replace_of(snapshot, patch.name),
+      },
+    ];
+  });
+}
+
+/** Names of patches that have a directory but are not on the stack yet. */
+export function shown_pending(snapshot: Snapshot, said: ReadonlyMap<string, LastSaid>): string[] {
+  return snapshot.patches
+    .filter((patch) => !patch.enabled && patch.transition && phase_of(patch, said.get(patch.name)) === null)
+    .map(({ name }) => name);
+}
+
+/** The transition that runs on a stack: the kernel allows one at a time. */
+export function transition_on(stack: readonly StackPatch[]): Transition | null {
+  const patch = stack.find(({ phase }) => phase !== "enabled");
+  return patch ? { name: patch.name, to: patch.phase === "enabling" ? "patching" : "unpatching" } : null;
+}
