@@ -1,1 +1,282 @@
-export function version(): u32 { return 1; }
+// The core's exports: what services/core/ binds to. An instance is one partition (`start`) or the stateless way in
+// (`start_way_in`). It knows bytes and numbers; it has no clock, no I/O, and makes no strings.
+import { manifest_count as manifests, put_manifest as add_manifest, start_catalog, withdraw_manifest } from "./catalog";
+import {
+  check as run_check,
+  count_aged,
+  outcome_count as check_outcomes,
+  outcome_of_configuration,
+  outcomes as check_outcome_table,
+  start_check,
+} from "./check";
+import {
+  configuration_count as configuration_ids,
+  configurations_live as live_configurations,
+  open_configuration,
+  start_configurations,
+  words_of,
+} from "./configurations";
+import { cut_batch as cut, cut_count as cuts_made, cut_hosts as cut_host_table, cuts as cut_table, start_cut } from "./cut";
+import { put_host_states as write_host_states, states_written as host_states_written } from "./digest";
+import {
+  anomaly_count,
+  events_folded as folded,
+  fold_frames as frames,
+  fold_record as record,
+  judge_record as judge,
+  log_time_ms as log_time,
+  next_offset as next,
+  outcome_count as fold_outcomes,
+  outcomes as fold_outcome_table,
+  quarantined as quarantine_table,
+  quarantined_count as quarantine_entries,
+  records_quarantined as quarantined_total,
+  room_for_host as has_room_for_host,
+  start_fold,
+  stopped_at as stopped,
+} from "./fold";
+import { tag_of } from "./hash";
+import { previous_holder as find_previous_holder, version_at as find_version } from "./host_states";
+import { configuration_of, find_host_from, host_count as hosts_known, host_slot, start_hosts } from "./hosts";
+import { room_bytes, start_memory, take_pages, used_bytes } from "./memory";
+import { hosts_before_minute as count_hosts_before } from "./minutes";
+import { error_index as batch_error_index, record_error as batch_error } from "./record";
+import { start_tables, strings } from "./tables";
+import { view as view_buffer, view_configuration as show_configuration, view_host as show_host, view_installed as show_installed } from "./view";
+
+/** Of the fold: what the same events become. Changes only with a change of RULES F. */
+export function fold_version(): u32 {
+  return 1;
+}
+
+/** Where callers put what they hand over, and how much fits. */
+const INPUT_BYTES: u32 = 4 << 20;
+let input_address: usize = 0;
+/** Where lists are written. */
+const OUTPUT_BYTES: u32 = 1 << 20;
+let output_address: usize = 0;
+
+export function input(): usize {
+  return input_address;
+}
+export function input_bytes(): u32 {
+  return INPUT_BYTES;
+}
+export function output(): usize {
+  return output_address;
+}
+export function output_bytes(): u32 {
+  return OUTPUT_BYTES;
+}
+
+function start_buffers(): bool {
+  input_address = take_pages(INPUT_BYTES / 65536);
+  output_address = take_pages(OUTPUT_BYTES / 65536);
+  return input_address != 0 && output_address != 0;
+}
+
+/**
+ * Makes the instance a partition's core. `partition` is 2^32-1 where hosts of any partition belong. `seed` spreads
+ * the tables; it changes no answer. An instance may be started again, for another history.
+ */
+export function start(partition: u32, partitions: u32, limit_pages: u32, seed: u64): bool {
+  return (
+    start_tables(limit_pages, seed) &&
+    start_buffers() &&
+    start_configurations() &&
+    start_hosts() &&
+    start_fold(partition, partitions) &&
+    start_catalog(seed) &&
+    start_check()
+  );
+}
+
+/** Makes the instance one that only cuts batches. */
+export function start_way_in(): bool {
+  start_memory(65536);
+  return start_buffers() && start_cut();
+}
+
+// The way in.
+
+/** Cuts the batch in the input; the number of its events, 0 where it is refused (`batch_error`). */
+export function cut_batch(length: u32, partitions: u32): u32 {
+  return cut(input_address, length, partitions);
+}
+export function cut_count(): u32 {
+  return cuts_made;
+}
+export function cuts(): usize {
+  return cut_table;
+}
+export function cut_hosts(): usize {
+  return cut_host_table;
+}
+export function record_error(): u32 {
+  return batch_error;
+}
+export function error_index(): u32 {
+  return batch_error_index;
+}
+
+// The fold.
+
+/** Folds the frames at an address within the input; with outcomes, one frame a call. */
+export function fold_frames(at: usize, length: u32, with_outcomes: bool): u32 {
+  return frames(at, length, with_outcomes);
+}
+/** Folds the record in the input as if it stood at (offset, index). */
+export function fold_record(length: u32, offset: u64, index: u32, log_time_ms: u64): u32 {
+  return record(input_address, length, offset, index, log_time_ms);
+}
+/** Whether the record in the input would be applied: 0, or what is wrong with it. */
+export function judge_record(length: u32): u32 {
+  return judge(input_address, length);
+}
+export function outcomes(): usize {
+  return fold_outcome_table;
+}
+export function outcome_count(): u32 {
+  return fold_outcomes;
+}
+export function quarantined(): usize {
+  return quarantine_table;
+}
+export function quarantined_count(): u32 {
+  return quarantine_entries;
+}
+export function next_offset(): u64 {
+  return next;
+}
+export function log_time_ms(): u64 {
+  return log_time;
+}
+export function stopped_at(): u64 {
+  return stopped;
+}
+export function events_folded(): u64 {
+  return folded;
+}
+export function records_quarantined(): u64 {
+  return quarantined_total;
+}
+/** How often the anomaly of that bit was seen. */
+export function anomalies_seen(bit: u32): u64 {
+  return anomaly_count(bit);
+}
+export function room_for_host(): bool {
+  return has_room_for_host();
+}
+export function memory_used(): u64 {
+  return used_bytes();
+}
+export function memory_room(): u64 {
+  return room_bytes();
+}
+
+// Look-ups.
+
+export function host_count(): u32 {
+  return hosts_known;
+}
+/** Number of the host whose id is in the input; 2^32-1 where there is none. */
+export function find_host(length: u32): u32 {
+  const tag = tag_of(input_address, length, strings.seed);
+  return find_host_from(host_slot(tag), tag, input_address, length);
+}
+export function view(): usize {
+  return view_buffer;
+}
+export function view_host(host: u32): void {
+  show_host(host);
+}
+export function view_configuration(configuration: u32): bool {
+  return show_configuration(configuration);
+}
+export function view_installed(installed: u32): void {
+  show_installed(installed);
+}
+export function configuration_count(): u32 {
+  return configuration_ids;
+}
+export function configurations_live(): u32 {
+  return live_configurations;
+}
+export function is_live(configuration: u32): bool {
+  return words_of(configuration) != 0;
+}
+export function hosts_before_minute(minute: u32): u32 {
+  return count_hosts_before(minute);
+}
+/** klp_get_state of the patch at a position of the host's stack; -1 where it does not have the state. */
+export function version_at(host: u32, position: u32, id: u64): i64 {
+  open_configuration(configuration_of(host));
+  return find_version(position, id);
+}
+/** klp_get_prev_state for the patch at a position: the position of the earlier holder; -1 where there is none. */
+export function previous_holder(host: u32, position: u32, id: u64): i32 {
+  open_configuration(configuration_of(host));
+  return find_previous_holder(position, id);
+}
+/** Writes canonical states to the output; the bytes written. */
+export function put_host_states(first_host: u32): u32 {
+  return write_host_states(first_host, output_address, OUTPUT_BYTES);
+}
+export function states_written(): u32 {
+  return host_states_written;
+}
+
+// The catalog.
+
+/** Adds the manifest in the input (catalog.ts has its layout); its number, 2^32-1 where there is no room. */
+export function put_manifest(): u32 {
+  return add_manifest(input_address);
+}
+export function withdraw(manifest: u32): void {
+  withdraw_manifest(manifest);
+}
+export function manifest_count(): u32 {
+  return manifests;
+}
+
+// Checks.
+
+/** Checks the candidate in the input, its name and behind it its build id; the number of outcomes. */
+export function check(name_bytes: u32, build_id_bytes: u32): u32 {
+  return run_check(input_address, name_bytes, input_address + name_bytes, build_id_bytes);
+}
+export function check_age(minute: u32): void {
+  count_aged(minute);
+}
+export function check_outcome_count(): u32 {
+  return check_outcomes;
+}
+export function check_outcome_at(): usize {
+  return check_outcome_table;
+}
+export function outcome_of_host(host: u32): u32 {
+  return outcome_of_configuration(configuration_of(host));
+}
+
+let page_next: u32 = 0;
+
+/**
+ * After `check`: writes pairs (host, outcome) to the output, from host `first` on, of hosts whose outcome has a 1 in
+ * the input's bytes, at most `count_max`; the number of pairs. `hosts_page_next` says where to go on.
+ */
+export function hosts_page(first: u32, count_max: u32): u32 {
+  let count: u32 = 0;
+  let i = first;
+  for (; i < hosts_known && count < count_max; i++) {
+    const outcome = outcome_of_configuration(configuration_of(i));
+    if (load<u8>(input_address + outcome) == 0) continue;
+    store<u32>(output_address + (<usize>count << 3), i);
+    store<u32>(output_address + (<usize>count << 3), outcome, 4);
+    count++;
+  }
+  page_next = i;
+  return count;
+}
+export function hosts_page_next(): u32 {
+  return page_next;
+}

@@ -1,0 +1,375 @@
+// The fold (RULES F): frames of the log, in the log's order, into hosts and configurations.
+//
+// Staged, because a fleet does not fit into a cache and WebAssembly has no prefetch: a block of events is decoded,
+// then its index slots are read, then its host records, then it is applied. The reads of a stage do not depend on
+// each other, so their cache misses overlap.
+import { apply_change, GAP_SEEN, observed_boot_hash, OVER_LIMIT, SEQUENCE_REUSED, STALE, TWO_WRITERS } from "./changes";
+import {
+  close_configuration,
+  DISPUTED,
+  GAP,
+  leave_configuration,
+  NO_BASELINE,
+  open_configuration,
+  open_unknown,
+  set_knowledge,
+  set_lingering_count,
+  set_stack_count,
+  words_of,
+  worsen_knowledge,
+} from "./configurations";
+import {
+  add_host,
+  advance_effective_time,
+  configuration_of,
+  effective_time,
+  find_host_from,
+  Host,
+  host,
+  host_count,
+  HOSTS_MAX,
+  host_slot,
+  NO_POSITION,
+  NONE,
+  set_configuration,
+  set_stream_start,
+  stream_start,
+} from "./hosts";
+import { installed_count, INSTALLED_MAX, kernel_count, KERNELS_MAX, NO_ROOM, strings } from "./tables";
+import { STRINGS_MAX } from "./strings";
+import { room_bytes, take_pages } from "./memory";
+import { slot_tag, slot_value } from "./hash_index";
+import { error_index, Event, EVENT_STRIDE, EVENTS_MAX, OBSERVED, read_record, record_error } from "./record";
+
+// Effects (RULES F1, F3).
+const APPLIED: u32 = 0;
+const REPEATED: u32 = 1;
+const STALE_EFFECT: u32 = 2;
+const FOREIGN: u32 = 3;
+
+/** Events that are staged together: enough to overlap misses, few enough to stay in the first-level cache. */
+const BLOCK: u32 = 128;
+/** Records are gathered until this many events wait. */
+const GATHER: u32 = 256;
+/** The index in its record takes the low bits of a position. */
+const INDEX_BITS: u64 = 14;
+/** Instants are kept in 48 bits, which reach to the year 10889. */
+const TIME_MAX: u64 = (1 << 48) - 1;
+
+/**
+ * What became of an event. `previous` is the position of the host's event before it, also of one without effect;
+ * NO_POSITION for a host's first.
+ */
+@unmanaged
+class Outcome {
+  position: u64;
+  previous: u64;
+  effective_ms: u64;
+  host: u32;
+  anomalies: u32;
+  effect: u32;
+  configuration: u32;
+}
+export const OUTCOME_BYTES: u32 = 40;
+/** A frame has no more: one record of EVENTS_MAX, or about 16 KiB of smaller ones. */
+export const OUTCOMES_MAX: u32 = 13107;
+
+/** A record that was not applied. */
+@unmanaged
+class Quarantined {
+  offset: u64;
+  error: u32;
+  index: u32;
+}
+const QUARANTINED_MAX: u32 = 4096;
+
+// What fold answers.
+export const FOLDED: u32 = 0;
+/** A table or the memory is at its limit: nothing of the record at `stopped_at` was applied. */
+export const PARTITION_FULL: u32 = 1;
+/** The frame is not one: lengths that do not fit. The log has checked its sum, so this is a defect. */
+export const NOT_A_FRAME: u32 = 2;
+
+let events: usize = 0;
+let gathered: u32 = 0;
+let partition: u32 = NONE;
+let partitions: u32 = 1;
+
+export let outcomes: usize = 0;
+export let outcome_count: u32 = 0;
+export let quarantined: usize = 0;
+export let quarantined_count: u32 = 0;
+let with_outcomes: bool = false;
+
+/** Where the log goes on. */
+export let next_offset: u64 = 0;
+/** Running maximum over the partition (RULES F8). */
+export let log_time_ms: u64 = 0;
+export let stopped_at: u64 = NO_POSITION;
+// Totals since the core began.
+export let events_folded: u64 = 0;
+export let records_quarantined: u64 = 0;
+const anomaly_counts: usize = memory.data(8 * 32, 8);
+
+// What the reads of the stages come to: kept, so that no compiler leaves them out.
+let touched: u64 = 0;
+
+export function start_fold(own_partition: u32, partition_count: u32): bool {
+  partition = own_partition;
+  partitions = partition_count;
+  gathered = 0;
+  next_offset = 0;
+  log_time_ms = 0;
+  stopped_at = NO_POSITION;
+  events_folded = 0;
+  records_quarantined = 0;
+  memory.fill(anomaly_counts, 0, 8 * 32);
+  events = take_pages((<u32>EVENT_STRIDE * (EVENTS_MAX + GATHER + 1)) / 65536 + 1);
+  outcomes = take_pages((OUTCOME_BYTES * OUTCOMES_MAX) / 65536 + 1);
+  quarantined = take_pages(1);
+  return events != 0 && outcomes != 0 && quarantined != 0;
+}
+
+export function anomaly_count(bit: u32): u64 {
+  return load<u64>(anomaly_counts + (<usize>bit << 3));
+}
+
+function count_anomalies(anomalies: u32): void {
+  while (anomalies != 0) {
+    const at = anomaly_counts + (<usize>ctz(anomalies) << 3);
+    store<u64>(at, load<u64>(at) + 1);
+    anomalies &= anomalies - 1;
+  }
+}
+
+/** The worst that a record can need: every event a new host and a new configuration, every byte a new name. */
+function has_room(record_bytes: u32): bool {
+  // The shortest event that is one has 16 bytes.
+  const count: u64 = min(record_bytes / 16, EVENTS_MAX);
+  const bytes: u64 = count * (64 + 4 + 260 + 16 + 4 * 323 + 16) + <u64>record_bytes * 8 + (4 << 20);
+  return (
+    room_bytes() > bytes &&
+    <u64>host_count + count < HOSTS_MAX &&
+    <u64>strings.count + record_bytes / 3 < STRINGS_MAX &&
+    <u64>installed_count + record_bytes / 3 + count < INSTALLED_MAX &&
+    <u64>kernel_count + count < KERNELS_MAX
+  );
+}
+
+/** Whether a host could be added now. */
+export function room_for_host(): bool {
+  return has_room(16 * 1024);
+}
+
+function write_outcome(event: Event, i: u32, previous: u64, effective_ms: u64, anomalies: u32, effect: u32): void {
+  count_anomalies(anomalies);
+  if (!with_outcomes) return;
+  const outcome = changetype<Outcome>(outcomes + <usize>(outcome_count++) * OUTCOME_BYTES);
+  outcome.position = event.position;
+  outcome.previous = previous;
+  outcome.effective_ms = effective_ms;
+  outcome.host = i;
+  outcome.anomalies = anomalies;
+  outcome.effect = effect;
+  outcome.configuration = configuration_of(i);
+}
+
+/** Knowledge of a host changes, and nothing else. */
+function dispute(i: u32): void {
+  const before = configuration_of(i);
+  open_configuration(before);
+  set_knowledge(DISPUTED);
+  set_configuration(i, close_configuration());
+  leave_configuration(before);
+}
+
+/** One event, RULES F1 to F3 in their order. */
+function apply(event: Event): void {
+  events_folded++;
+  const clamped = min(min(event.time_ms, event.log_time_ms), TIME_MAX);
+  let i = find_host_from(event.slot, event.tag, event.host_id, event.host_id_bytes);
+  const is_new = i == NONE;
+  if (is_new) {
+    i = add_host(event.tag, event.host_id, event.host_id_bytes, clamped);
+    open_unknown();
+    set_configuration(i, close_configuration());
+  }
+  const record: Host = host(i);
+  const previous = record.position;
+  record.position = event.position;
+  let anomalies: u32 = 0;
+  let begins_stream = false;
+
+  if (record.stream == event.stream) {
+    if (event.sequence <= record.sequence) {
+      if (event.sequence == record.sequence && event.hash != record.event_hash) {
+        anomalies = SEQUENCE_REUSED;
+        dispute(i);
+      }
+      write_outcome(event, i, previous, effective_time(record), anomalies, REPEATED);
+      return;
+    }
+  } else if (record.previous_stream == event.stream) {
+    if (event.sequence <= record.previous_sequence) {
+      write_outcome(event, i, previous, effective_time(record), 0, REPEATED);
+      return;
+    }
+    dispute(i);
+    write_outcome(event, i, previous, effective_time(record), TWO_WRITERS, FOREIGN);
+    return;
+  } else if (!is_new && clamped < stream_start(record)) {
+    // A full observation from an old stream means that the host's clock fell back, not that a file came twice.
+    if (event.change == OBSERVED) dispute(i);
+    write_outcome(event, i, previous, effective_time(record), STALE, STALE_EFFECT);
+    return;
+  } else begins_stream = true;
+
+  const before = configuration_of(i);
+  open_configuration(before);
+  if (begins_stream) {
+    record.previous_stream = record.stream;
+    record.previous_sequence = record.sequence;
+    record.stream = event.stream;
+    set_stream_start(record, clamped);
+    set_knowledge(NO_BASELINE);
+    if (event.change != OBSERVED) {
+      set_stack_count(0);
+      set_lingering_count(0);
+      record.boot_hash = 0;
+    }
+  } else if (event.sequence != record.sequence + 1) {
+    anomalies = GAP_SEEN;
+    worsen_knowledge(GAP);
+  }
+  const odd = apply_change(event, record.boot_hash, begins_stream);
+  if (odd == OVER_LIMIT) {
+    anomalies = OVER_LIMIT;
+    open_configuration(before);
+    worsen_knowledge(GAP);
+  } else anomalies |= odd;
+  if (event.change == OBSERVED) record.boot_hash = observed_boot_hash;
+  record.sequence = event.sequence;
+  record.event_hash = event.hash;
+  advance_effective_time(record, clamped);
+  set_configuration(i, close_configuration());
+  leave_configuration(before);
+  write_outcome(event, i, previous, effective_time(record), anomalies, APPLIED);
+}
+
+function apply_gathered(): void {
+  for (let from: u32 = 0; from < gathered; from += BLOCK) {
+    const to = min(from + BLOCK, gathered);
+    for (let i = from; i < to; i++) {
+      const event = changetype<Event>(events + <usize>i * EVENT_STRIDE);
+      event.slot = <u32>host_slot(event.tag);
+      touched += load<u64>(event.slot);
+    }
+    for (let i = from; i < to; i++) {
+      const event = changetype<Event>(events + <usize>i * EVENT_STRIDE);
+      if (slot_tag(event.slot) == event.tag && slot_value(event.slot) != 0) {
+        touched += host(slot_value(event.slot) - 1).id + configuration_of(slot_value(event.slot) - 1);
+      }
+    }
+    for (let i = from; i < to; i++) {
+      const event = changetype<Event>(events + <usize>i * EVENT_STRIDE);
+      if (slot_tag(event.slot) == event.tag && slot_value(event.slot) != 0) {
+        const known = slot_value(event.slot) - 1;
+        touched += load<u8>(host(known).id) + load<u32>(words_of(configuration_of(known)));
+      }
+    }
+    for (let i = from; i < to; i++) {
+      const event = changetype<Event>(events + <usize>i * EVENT_STRIDE);
+      // A host that came in this block may have split the segment that the slot was in.
+      event.slot = <u32>host_slot(event.tag);
+      apply(event);
+    }
+  }
+  gathered = 0;
+}
+
+/** Decodes a record and lets its events wait; one that is not good is noted. */
+function gather(from: usize, length: u32, offset: u64, first_index: u32): bool {
+  if (!has_room(length)) {
+    apply_gathered();
+    stopped_at = offset;
+    return false;
+  }
+  const into = events + <usize>gathered * EVENT_STRIDE;
+  const count = read_record(from, length, into, partition, partitions, strings.seed);
+  if (count == 0) {
+    records_quarantined++;
+    if (quarantined_count < QUARANTINED_MAX) {
+      const entry = changetype<Quarantined>(quarantined + <usize>(quarantined_count++) * 16);
+      entry.offset = offset;
+      entry.error = record_error;
+      entry.index = error_index;
+    }
+  }
+  for (let i: u32 = 0; i < count; i++) {
+    const event = changetype<Event>(into + <usize>i * EVENT_STRIDE);
+    event.log_time_ms = log_time_ms;
+    event.position = (offset << INDEX_BITS) | (first_index + i);
+  }
+  gathered += count;
+  if (gathered >= GATHER) apply_gathered();
+  next_offset = offset + 1;
+  return true;
+}
+
+/** Whether the record would be applied: OK, or what is wrong with it (record.ts). Changes nothing. */
+export function judge_record(from: usize, length: u32): u32 {
+  read_record(from, length, events, partition, partitions, strings.seed);
+  return record_error;
+}
+
+function begin(outcomes_wanted: bool): void {
+  with_outcomes = outcomes_wanted;
+  outcome_count = 0;
+  quarantined_count = 0;
+}
+
+@inline
+function pass_log_time(time_ms: u64): void {
+  log_time_ms = max(log_time_ms, min(time_ms, TIME_MAX));
+}
+
+/**
+ * Folds whole frames (services/log/frame.ts has the layout). With outcomes, one frame a call. Records below
+ * `next_offset` were folded before and are passed over.
+ */
+export function fold_frames(from: usize, length: u32, outcomes_wanted: bool): u32 {
+  begin(outcomes_wanted);
+  const end = from + length;
+  let frame = from;
+  while (frame + 40 <= end) {
+    const frame_end = frame + load<u32>(frame, 4);
+    const count = load<u32>(frame, 12);
+    const first_offset = load<u64>(frame, 24);
+    if (frame_end > end || frame_end < frame + 40) return NOT_A_FRAME;
+    pass_log_time(load<u64>(frame, 32));
+    let record = frame + 40;
+    for (let i: u32 = 0; i < count; i++) {
+      if (record + 8 > frame_end) return NOT_A_FRAME;
+      const offset = first_offset + load<u32>(record);
+      const bytes = load<u32>(record, 4);
+      record += 8;
+      if (bytes > <u32>(frame_end - record)) return NOT_A_FRAME;
+      if (offset >= next_offset && !gather(record, bytes, offset, 0)) return PARTITION_FULL;
+      record += bytes;
+    }
+    frame = frame_end;
+    // Instants differ from frame to frame, positions go on: what waits may wait.
+    next_offset = max(next_offset, first_offset);
+  }
+  apply_gathered();
+  return frame == end ? FOLDED : NOT_A_FRAME;
+}
+
+/** Folds one record as if it stood at (offset, index): how one host's history is told event by event. */
+export function fold_record(from: usize, length: u32, offset: u64, index: u32, time_ms: u64): u32 {
+  begin(true);
+  pass_log_time(time_ms);
+  if (!gather(from, length, offset, index)) return PARTITION_FULL;
+  apply_gathered();
+  return FOLDED;
+}

@@ -1,0 +1,93 @@
+// Memory without an allocator: whole pages are taken from the end of the linear memory and never given back, so a
+// pointer stays good for the life of the core. Tables grow page by page; nothing is ever copied to grow.
+
+export const PAGE_BYTES: u32 = 65536;
+
+// memory.grow is asked for this many pages at once, so that its cost is paid once a mebibyte.
+const PAGES_PER_GROW: u32 = 16;
+
+// The last pages below 4 GiB are never handed out: `address + length` cannot wrap.
+const PAGES_MAX: u32 = 65536 - 16;
+
+let first_page: u32 = 0;
+let next_page: u32 = 0;
+let page_limit: u32 = PAGES_MAX;
+
+/** Begins with no page taken. A core that starts again gets its old pages, zeroed. */
+export function start_memory(limit_pages: u32): void {
+  if (first_page == 0) first_page = memory.size();
+  else memory.fill(<usize>first_page * PAGE_BYTES, 0, <usize>(next_page - first_page) * PAGE_BYTES);
+  next_page = first_page;
+  page_limit = min(limit_pages, PAGES_MAX);
+}
+
+/** Takes zeroed pages; 0 if the limit is reached. */
+export function take_pages(count: u32): usize {
+  if (next_page + count > page_limit) return 0;
+  const have: u32 = memory.size();
+  if (next_page + count > have) {
+    const missing = next_page + count - have;
+    const wanted = min(max(missing, PAGES_PER_GROW), PAGES_MAX - have);
+    if (memory.grow(wanted) < 0 && memory.grow(missing) < 0) return 0;
+  }
+  const address = <usize>next_page * PAGE_BYTES;
+  next_page += count;
+  return address;
+}
+
+/** Bytes that may still be taken. */
+export function room_bytes(): u64 {
+  return <u64>(page_limit - next_page) * PAGE_BYTES;
+}
+
+export function used_bytes(): u64 {
+  return <u64>next_page * PAGE_BYTES;
+}
+
+/** A directory of page pointers: what makes a table out of pages. */
+export function take_directory(entries: u32): usize {
+  return take_pages((entries * 4 + PAGE_BYTES - 1) / PAGE_BYTES);
+}
+
+/** An arena: bytes are appended, never moved, never freed; no allocation crosses its page. */
+@unmanaged
+export class Arena {
+  at: usize;
+  end: usize;
+}
+
+export function start_arena(arena: Arena): void {
+  arena.at = 0;
+  arena.end = 0;
+}
+
+/** Address of `bytes` fresh bytes (at most a page), aligned to 4; 0 if memory is at its limit. */
+export function arena_take(arena: Arena, bytes: u32): usize {
+  const size = (bytes + 3) & ~3;
+  if (arena.at + size > arena.end || arena.at == 0) {
+    const page = take_pages(1);
+    if (page == 0) return 0;
+    arena.at = page;
+    arena.end = page + PAGE_BYTES;
+  }
+  const address = arena.at;
+  arena.at += size;
+  return address;
+}
+
+export function same_bytes(a: usize, b: usize, length: u32): bool {
+  let i: u32 = 0;
+  for (; i + 8 <= length; i += 8) if (load<u64>(a + i) != load<u64>(b + i)) return false;
+  for (; i < length; i++) if (load<u8>(a + i) != load<u8>(b + i)) return false;
+  return true;
+}
+
+/** Byte order, the shorter first among equals: the order of UTF-8 text by code point. */
+export function compare_bytes(a: usize, a_length: u32, b: usize, b_length: u32): i32 {
+  const shared = min(a_length, b_length);
+  for (let i: u32 = 0; i < shared; i++) {
+    const difference = <i32>load<u8>(a + i) - <i32>load<u8>(b + i);
+    if (difference != 0) return difference;
+  }
+  return <i32>a_length - <i32>b_length;
+}

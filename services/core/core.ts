@@ -1,0 +1,586 @@
+/**
+ * One partition's core: the only code beside way_in.ts that sees pointers. Everything returned is a copy or a plain
+ * value, except `input()`, which is to be filled at once.
+ */
+import {
+  ANOMALIES,
+  type Anomaly,
+  EFFECTS,
+  type Effect,
+  KNOWLEDGE,
+  type Knowledge,
+  LIVEPATCHING,
+  type Livepatching,
+  names_of_bits,
+  PHASES,
+  type Phase,
+  REASONS,
+  type Reason,
+  VERDICTS,
+  type Verdict,
+  WARNINGS,
+  type Warning,
+} from "./codes.js";
+import { address, CoreMemory } from "./module.js";
+
+interface Exports {
+  memory: WebAssembly.Memory;
+  fold_version(): number;
+  start(partition: number, partitions: number, limit_pages: number, seed: bigint): number;
+  input(): number;
+  input_bytes(): number;
+  output(): number;
+  output_bytes(): number;
+  fold_frames(at: number, length: number, with_outcomes: number): number;
+  fold_record(length: number, offset: bigint, index: number, log_time_ms: bigint): number;
+  judge_record(length: number): number;
+  outcomes(): number;
+  outcome_count(): number;
+  quarantined(): number;
+  quarantined_count(): number;
+  next_offset(): bigint;
+  log_time_ms(): bigint;
+  stopped_at(): bigint;
+  events_folded(): bigint;
+  records_quarantined(): bigint;
+  anomalies_seen(bit: number): bigint;
+  room_for_host(): number;
+  memory_used(): bigint;
+  host_count(): number;
+  find_host(length: number): number;
+  view(): number;
+  view_host(host: number): void;
+  view_configuration(configuration: number): number;
+  view_installed(installed: number): void;
+  configuration_count(): number;
+  configurations_live(): number;
+  is_live(configuration: number): number;
+  hosts_before_minute(minute: number): number;
+  version_at(host: number, position: number, id: bigint): bigint;
+  previous_holder(host: number, position: number, id: bigint): number;
+  put_host_states(first_host: number): number;
+  states_written(): number;
+  put_manifest(): number;
+  withdraw(manifest: number): void;
+  manifest_count(): number;
+  check(name_bytes: number, build_id_bytes: number): number;
+  check_age(minute: number): void;
+  check_outcome_count(): number;
+  check_outcome_at(): number;
+  outcome_of_host(host: number): number;
+  hosts_page(first: number, count_max: number): number;
+  hosts_page_next(): number;
+}
+
+const NONE = 0xffffffff;
+const AMBIGUOUS = 0xfffffffe;
+const NO_POSITION = 0xffffffffffffffffn;
+const INDEX_BITS = 14n;
+const INDEX_MASK = (1n << INDEX_BITS) - 1n;
+const OUTCOME_BYTES = 40;
+const CHECK_OUTCOME_BYTES = 64;
+const PAGE_BYTES = 65536;
+/** 2^32 less a reserve, so that no address wraps. */
+export const MEMORY_BYTES_MAX = (65536 - 16) * PAGE_BYTES;
+
+const utf8 = new TextDecoder();
+const to_utf8 = new TextEncoder();
+
+export interface CoreOptions {
+  /** Null: hosts of every partition belong. */
+  partition: number | null;
+  partitions: number;
+  memory_bytes_max?: number;
+  /** Spreads the hash tables; changes no answer. */
+  seed?: bigint;
+}
+
+/** Where an event stands in its partition: the record's offset and the event's index in the record. */
+export interface Position {
+  offset: bigint;
+  index: number;
+}
+
+/** What became of an event. */
+export interface Outcome {
+  position: Position;
+  /** The host's event before it, also one without effect; null for a host's first. */
+  previous: Position | null;
+  effective_time_ms: number;
+  host: number;
+  effect: Effect;
+  anomalies: Anomaly[];
+}
+
+/** A record that was not applied, and why: a number of services/events/record_error.ts. */
+export interface Quarantined {
+  offset: bigint;
+  error: number;
+  index: number;
+}
+
+export interface Reference {
+  name: string;
+  /** Lower-case hex; null: not known. */
+  build_id: string | null;
+}
+
+/** What the catalog says of a reference: the manifest's number, or why there is none. */
+export type Resolved = number | "missing" | "ambiguous";
+
+export interface StackEntry extends Reference {
+  phase: Phase;
+  manifest: Resolved;
+  built_for_other_kernel: boolean;
+}
+
+export interface Configuration {
+  kernel_release: string | null;
+  arch: string | null;
+  livepatching: Livepatching | null;
+  policy: { modules_disabled: boolean; signature_required: boolean; ftrace_off: boolean };
+  forced: boolean;
+  knowledge: Knowledge;
+  /** Oldest first. */
+  stack: StackEntry[];
+  /** By name. */
+  lingering: (Reference & { pinned: boolean })[];
+  hosts: number;
+}
+
+export interface HostFacts {
+  host_id: string;
+  stream: bigint;
+  sequence: number;
+  effective_time_ms: number;
+  position: Position;
+  configuration: number;
+  knowledge: Knowledge;
+}
+
+export interface CheckConflict {
+  state: bigint;
+  holder: Reference;
+  held: number;
+  /** Null: the candidate replaces and lacks the state. */
+  offered: number | null;
+  transient: boolean;
+  first: boolean;
+}
+
+export interface CheckOutcome {
+  verdict: Verdict;
+  reason: Reason | null;
+  warnings: Warning[];
+  conflict: CheckConflict | null;
+  /** An installed patch that the catalog does not tell of; `candidate`: it is the candidate that is not told of. */
+  unresolved: (Reference & { manifest: "missing" | "ambiguous" | "states_unknown" }) | "candidate" | null;
+  /** Names that would be replaced, oldest first; null where too many outcomes differ to tell them apart. */
+  replaces: string[] | null;
+  hosts: number;
+  /** Of the hosts, how many were last heard of before the minute given to `age_check`. */
+  aged: number;
+}
+
+export interface CoreState {
+  id: bigint;
+  version: number;
+}
+
+export interface CoreManifest {
+  name: string;
+  kernel_release: string;
+  arch: string;
+  build_id: Uint8Array;
+  replace: boolean;
+  states_unknown: boolean;
+  irreversible: boolean;
+  states: CoreState[];
+}
+
+function position_of(packed: bigint): Position | null {
+  if (packed === NO_POSITION) return null;
+  return { offset: packed >> INDEX_BITS, index: Number(packed & INDEX_MASK) };
+}
+
+export class Core {
+  #core: Exports;
+  #memory: CoreMemory;
+
+  constructor(module: WebAssembly.Module, options: CoreOptions) {
+    this.#core = new WebAssembly.Instance(module).exports as unknown as Exports;
+    this.#memory = new CoreMemory(this.#core.memory);
+    this.restart(options);
+  }
+
+  /** Forgets everything, for another history. */
+  restart(options: CoreOptions): void {
+    const pages = Math.floor((options.memory_bytes_max ?? MEMORY_BYTES_MAX) / PAGE_BYTES);
+    const { partition, partitions, seed } = options;
+    if (!this.#core.start(partition ?? NONE, partitions, pages, seed ?? 0n)) {
+      throw new Error(`the core does not start in ${pages * PAGE_BYTES} bytes of memory`);
+    }
+  }
+
+  /** Of RULES F as this core knows them: digests of different versions cannot be compared. */
+  get fold_version(): number {
+    return this.#core.fold_version();
+  }
+
+  // The fold.
+
+  /** Where frames are put before `fold_frames`: at most this many bytes at once. */
+  get input_bytes_max(): number {
+    return this.#core.input_bytes();
+  }
+
+  /** The first `length` bytes of the input; good until the core is called. */
+  input(length: number): Uint8Array {
+    if (length > this.#core.input_bytes())
+      throw new RangeError(`${length} bytes do not fit into the core's input`);
+    return this.#memory.bytes(address(this.#core.input()), length);
+  }
+
+  /**
+   * Folds whole, checked frames; those that stand in `input()` already are not copied. `outcomes`: keep what became of
+   * each event, one frame a call. `partition_full`: nothing from the record at `stopped_at` on was applied.
+   */
+  fold_frames(frames: Uint8Array, outcomes: boolean): "folded" | "partition_full" {
+    let at = address(this.#core.input());
+    const input = this.input(this.#core.input_bytes());
+    if (frames.buffer === input.buffer) at = frames.byteOffset;
+    else input.set(frames);
+    return this.#folded(this.#core.fold_frames(at, frames.length, outcomes ? 1 : 0));
+  }
+
+  /** Folds one record as if it stood at the position. */
+  fold_record(record: Uint8Array, position: Position, log_time_ms: number): "folded" | "partition_full" {
+    this.input(record.length).set(record);
+    const { offset, index } = position;
+    return this.#folded(this.#core.fold_record(record.length, offset, index, BigInt(log_time_ms)));
+  }
+
+  /** Whether the fold would apply the record; changes nothing. */
+  takes_record(record: Uint8Array): boolean {
+    this.input(record.length).set(record);
+    return this.#core.judge_record(record.length) === 0;
+  }
+
+  #folded(status: number): "folded" | "partition_full" {
+    if (status === 2) throw new Error("the core was given bytes that are no frame");
+    return status === 0 ? "folded" : "partition_full";
+  }
+
+  /** How many events the last fold looked at. */
+  get outcome_count(): number {
+    return this.#core.outcome_count();
+  }
+
+  /** Of the last fold with outcomes, by the order of events. */
+  outcome(i: number): Outcome {
+    const at = address(this.#core.outcomes()) + i * OUTCOME_BYTES;
+    const view = this.#memory.view;
+    return {
+      position: position_of(view.getBigUint64(at, true))!,
+      previous: position_of(view.getBigUint64(at + 8, true)),
+      effective_time_ms: Number(view.getBigUint64(at + 16, true)),
+      host: view.getUint32(at + 24, true),
+      anomalies: names_of_bits(view.getUint32(at + 28, true), ANOMALIES),
+      effect: EFFECTS[view.getUint32(at + 32, true)]!,
+    };
+  }
+
+  /** Of the last fold; at most the first 4,096. */
+  quarantined(): Quarantined[] {
+    const at = address(this.#core.quarantined());
+    const view = this.#memory.view;
+    return Array.from({ length: this.#core.quarantined_count() }, (_, i) => ({
+      offset: view.getBigUint64(at + i * 16, true),
+      error: view.getUint32(at + i * 16 + 8, true),
+      index: view.getUint32(at + i * 16 + 12, true),
+    }));
+  }
+
+  /** Where the log goes on. */
+  get next_offset(): bigint {
+    return this.#core.next_offset();
+  }
+
+  get log_time_ms(): number {
+    return Number(this.#core.log_time_ms());
+  }
+
+  get stopped_at(): bigint | null {
+    // A u64 comes out of WebAssembly signed.
+    const offset = BigInt.asUintN(64, this.#core.stopped_at());
+    return offset === NO_POSITION ? null : offset;
+  }
+
+  get events_folded(): number {
+    return Number(this.#core.events_folded());
+  }
+
+  get records_quarantined(): number {
+    return Number(this.#core.records_quarantined());
+  }
+
+  anomalies_seen(): Record<Anomaly, number> {
+    const entries = ANOMALIES.map((name, bit) => [name, Number(this.#core.anomalies_seen(bit))]);
+    return Object.fromEntries(entries) as Record<Anomaly, number>;
+  }
+
+  get room_for_host(): boolean {
+    return this.#core.room_for_host() !== 0;
+  }
+
+  get memory_used_bytes(): number {
+    return Number(this.#core.memory_used());
+  }
+
+  // Look-ups.
+
+  get host_count(): number {
+    return this.#core.host_count();
+  }
+
+  /** Number of the host, or null. */
+  find_host(host_id: string): number | null {
+    const bytes = to_utf8.encode(host_id);
+    if (bytes.length === 0 || bytes.length > 255) return null;
+    this.input(bytes.length).set(bytes);
+    const host = this.#core.find_host(bytes.length) >>> 0;
+    return host === NONE ? null : host;
+  }
+
+  host(host: number): HostFacts {
+    this.#core.view_host(host);
+    const at = address(this.#core.view());
+    const view = this.#memory.view;
+    return {
+      stream: view.getBigUint64(at, true),
+      effective_time_ms: Number(view.getBigUint64(at + 8, true)),
+      position: position_of(view.getBigUint64(at + 16, true))!,
+      sequence: view.getUint32(at + 32, true),
+      configuration: view.getUint32(at + 36, true),
+      host_id: this.#text(at + 40)!,
+      knowledge: KNOWLEDGE[view.getUint32(at + 48, true)] as Knowledge,
+    };
+  }
+
+  get configuration_count(): number {
+    return this.#core.configurations_live();
+  }
+
+  /** Numbers of the configurations that have hosts. */
+  *configurations(): Generator<number> {
+    for (let i = 0; i < this.#core.configuration_count(); i++) if (this.#core.is_live(i)) yield i;
+  }
+
+  configuration(configuration: number): Configuration {
+    if (!this.#core.view_configuration(configuration)) throw new Error("no memory to resolve references");
+    const at = address(this.#core.view());
+    const view = this.#memory.view;
+    const flags = view.getUint32(at + 16, true);
+    const stack_count = view.getUint32(at + 24, true);
+    const lingering_count = view.getUint32(at + 28, true);
+    const stack = Array.from({ length: stack_count }, (_, i) => {
+      const entry = at + 64 + i * 32;
+      return {
+        ...this.#reference(entry),
+        phase: PHASES[view.getUint32(entry + 16, true)] as Phase,
+        manifest: resolved(view.getUint32(entry + 24, true)),
+        built_for_other_kernel: view.getUint32(entry + 28, true) !== 0,
+      };
+    });
+    const lingering = Array.from({ length: lingering_count }, (_, i) => {
+      const entry = at + 64 + (stack_count + i) * 32;
+      return { ...this.#reference(entry), pinned: view.getUint32(entry + 16, true) !== 0 };
+    });
+    return {
+      kernel_release: this.#text(at),
+      arch: this.#text(at + 8),
+      livepatching: LIVEPATCHING[flags & 3] ?? null,
+      policy: {
+        modules_disabled: (flags & 4) !== 0,
+        signature_required: (flags & 8) !== 0,
+        ftrace_off: (flags & 16) !== 0,
+      },
+      forced: (flags & 32) !== 0,
+      knowledge: KNOWLEDGE[flags >>> 6] as Knowledge,
+      stack,
+      lingering,
+      hosts: view.getUint32(at + 20, true),
+    };
+  }
+
+  /** Hosts last heard of before the minute (since 1970). */
+  hosts_before_minute(minute: number): number {
+    return this.#core.hosts_before_minute(Math.max(0, minute));
+  }
+
+  /** klp_get_state for the patch at a position of the host's stack: its version, or null. */
+  version_at(host: number, position: number, state: bigint): number | null {
+    const version = this.#core.version_at(host, position, state);
+    return version < 0n ? null : Number(version);
+  }
+
+  /** klp_get_prev_state as if the patch at a position were in transition: the earlier holder's position, or null. */
+  previous_holder(host: number, position: number, state: bigint): number | null {
+    const holder = this.#core.previous_holder(host, position, state);
+    return holder < 0 ? null : holder;
+  }
+
+  /** Canonical HostState messages (RULES F9) from host `first` on, each good until the next is asked for. */
+  *host_states(first = 0): Generator<Uint8Array> {
+    for (let host = first; host < this.host_count; ) {
+      const end = this.#core.put_host_states(host);
+      host += this.#core.states_written();
+      const output = address(this.#core.output());
+      for (let at = 0; at < end; ) {
+        const length = this.#memory.view.getUint32(output + at, true);
+        yield this.#memory.bytes(output + at + 4, length);
+        at += 4 + length;
+      }
+    }
+  }
+
+  // The catalog.
+
+  /** The manifest's number: they count up from 0. */
+  put_manifest(manifest: CoreManifest): number {
+    const texts: Uint8Array[] = [manifest.name, manifest.kernel_release, manifest.arch].map((text) =>
+      to_utf8.encode(text),
+    );
+    texts.push(manifest.build_id);
+    const states_at = (24 + texts.reduce((sum, text) => sum + text.length, 0) + 7) & ~7;
+    const bytes = this.input(states_at + manifest.states.length * 16);
+    bytes.fill(0);
+    const view = new DataView(bytes.buffer, bytes.byteOffset);
+    const flags =
+      (manifest.replace ? 1 : 0) | (manifest.states_unknown ? 2 : 0) | (manifest.irreversible ? 4 : 0);
+    view.setUint32(0, flags, true);
+    let at = 24;
+    texts.forEach((text, i) => {
+      view.setUint32(4 + i * 4, text.length, true);
+      bytes.set(text, at);
+      at += text.length;
+    });
+    view.setUint32(20, manifest.states.length, true);
+    manifest.states.forEach((state, i) => {
+      view.setBigUint64(states_at + i * 16, state.id, true);
+      view.setUint32(states_at + i * 16 + 8, state.version, true);
+    });
+    const id = this.#core.put_manifest() >>> 0;
+    if (id === NONE) throw new RangeError("the catalog has no room for another manifest");
+    return id;
+  }
+
+  withdraw_manifest(manifest: number): void {
+    this.#core.withdraw(manifest);
+  }
+
+  // Checks.
+
+  /**
+   * Judges every configuration (RULES C). `build_id` empty: for each host the manifest of its release and arch.
+   * What it finds stays for `outcome_of_host` and `hosts_page` until the next fold, catalog change or check.
+   */
+  check(name: string, build_id: Uint8Array): CheckOutcome[] {
+    const name_bytes = to_utf8.encode(name);
+    const input = this.input(name_bytes.length + build_id.length);
+    input.set(name_bytes);
+    input.set(build_id, name_bytes.length);
+    const count = this.#core.check(name_bytes.length, build_id.length) >>> 0;
+    if (count === NONE) throw new Error("no memory for the check");
+    return Array.from({ length: count }, (_, i) => this.#check_outcome(i));
+  }
+
+  /** Counts `aged` beside each outcome of the last check, which is returned anew. */
+  age_check(minute: number): CheckOutcome[] {
+    this.#core.check_age(Math.max(0, minute));
+    return Array.from({ length: this.#core.check_outcome_count() }, (_, i) => this.#check_outcome(i));
+  }
+
+  outcome_of_host(host: number): number {
+    return this.#core.outcome_of_host(host);
+  }
+
+  /** Hosts from `first` on whose outcome of the last check is wanted, and where the next page begins. */
+  hosts_page(
+    first: number,
+    wanted: boolean[],
+    count_max: number,
+  ): { hosts: [number, number][]; next: number } {
+    this.input(wanted.length).set(wanted.map(Number));
+    const room = Math.min(count_max, this.#core.output_bytes() / 8);
+    const count = this.#core.hosts_page(first, room);
+    const output = address(this.#core.output());
+    const view = this.#memory.view;
+    const hosts = Array.from({ length: count }, (_, i): [number, number] => [
+      view.getUint32(output + i * 8, true),
+      view.getUint32(output + i * 8 + 4, true),
+    ]);
+    return { hosts, next: this.#core.hosts_page_next() };
+  }
+
+  #check_outcome(i: number): CheckOutcome {
+    const at = address(this.#core.check_outcome_at()) + i * CHECK_OUTCOME_BYTES;
+    const view = this.#memory.view;
+    const bits = view.getUint8(at + 3);
+    const subject = view.getUint32(at + 4, true);
+    const sample = view.getUint32(at + 28, true);
+    const conflict = bits & 1 ? this.#installed(subject) : null;
+    return {
+      verdict: VERDICTS[view.getUint8(at)]!,
+      reason: REASONS[view.getUint8(at + 1)] ?? null,
+      warnings: names_of_bits(view.getUint8(at + 2), WARNINGS),
+      conflict: conflict && {
+        state: view.getBigUint64(at + 8, true),
+        holder: { name: conflict.name, build_id: conflict.build_id },
+        held: view.getUint32(at + 16, true),
+        offered: bits & 2 ? view.getUint32(at + 20, true) : null,
+        transient: (bits & 4) !== 0,
+        first: (bits & 8) !== 0,
+      },
+      unresolved: bits & 16 ? this.#unresolved(subject) : bits & 32 ? "candidate" : null,
+      replaces:
+        sample === NONE ? null : bits & 64 ? this.configuration(sample).stack.map((entry) => entry.name) : [],
+      hosts: view.getUint32(at + 32, true),
+      aged: view.getUint32(at + 36, true),
+    };
+  }
+
+  #unresolved(installed: number): Exclude<CheckOutcome["unresolved"], "candidate" | null> {
+    const { name, build_id, manifest } = this.#installed(installed);
+    return { name, build_id, manifest: typeof manifest === "number" ? "states_unknown" : manifest };
+  }
+
+  #installed(installed: number): Reference & { manifest: Resolved } {
+    this.#core.view_installed(installed);
+    const at = address(this.#core.view());
+    return { ...this.#reference(at), manifest: resolved(this.#memory.view.getUint32(at + 24, true)) };
+  }
+
+  #reference(at: number): Reference {
+    const build_id = this.#bytes(at + 8);
+    return {
+      name: this.#text(at) ?? "",
+      build_id: build_id.length === 0 ? null : Buffer.from(build_id).toString("hex"),
+    };
+  }
+
+  #bytes(at: number): Uint8Array<ArrayBuffer> {
+    const view = this.#memory.view;
+    return this.#memory.bytes(view.getUint32(at, true), view.getUint32(at + 4, true));
+  }
+
+  /** Null: not known. */
+  #text(at: number): string | null {
+    const bytes = this.#bytes(at);
+    return bytes.length === 0 ? null : utf8.decode(bytes);
+  }
+}
+
+function resolved(manifest: number): Resolved {
+  return manifest === NONE ? "missing" : manifest === AMBIGUOUS ? "ambiguous" : manifest;
+}

@@ -1,0 +1,42 @@
+/** The compiled core: one module for all instances; it can be handed to worker threads. */
+import { readFileSync } from "node:fs";
+
+/** Reads and compiles the core that the build made. */
+export function load_core_module(): WebAssembly.Module {
+  return new WebAssembly.Module(readFileSync(new URL("../../core-wasm/core.wasm", import.meta.url)));
+}
+
+/** Memory of an instance through views that are made anew when it has grown: growing detaches the old ones. */
+export class CoreMemory {
+  #memory: WebAssembly.Memory;
+  #u8: Uint8Array<ArrayBuffer>;
+  #view: DataView;
+
+  constructor(memory: WebAssembly.Memory) {
+    this.#memory = memory;
+    this.#u8 = new Uint8Array(memory.buffer);
+    this.#view = new DataView(memory.buffer);
+  }
+
+  #refresh(): void {
+    if (this.#u8.buffer === this.#memory.buffer) return;
+    this.#u8 = new Uint8Array(this.#memory.buffer);
+    this.#view = new DataView(this.#memory.buffer);
+  }
+
+  /** A view of `length` bytes; good until the core is called again. */
+  bytes(at: number, length: number): Uint8Array<ArrayBuffer> {
+    this.#refresh();
+    return this.#u8.subarray(at, at + length);
+  }
+
+  get view(): DataView {
+    this.#refresh();
+    return this.#view;
+  }
+}
+
+/** Pointers above 2 GiB come out of WebAssembly as negative numbers. */
+export function address(pointer: number): number {
+  return pointer >>> 0;
+}
