@@ -147,7 +147,9 @@ export const CheckAnswer = z.object({
   reasons: z.record(z.string(), z.record(z.string(), Count)),
   conflicts: z.array(Conflict.extend({ hosts: Count })),
   replaces: z.array(z.object({ patches: z.array(z.string()), hosts: Count })),
-  unresolved: z.array(Reference.extend({ manifest: z.enum(["missing", "ambiguous", "states_unknown"]), hosts: Count })),
+  unresolved: z.array(
+    Reference.extend({ manifest: z.enum(["missing", "ambiguous", "states_unknown"]), hosts: Count }),
+  ),
   warnings: z.object({ forced: Count, irreversible: Count, built_for_other_kernel: Count }),
   complete: z.boolean(),
   missing_partitions: z.array(z.number().int()),
@@ -178,7 +180,9 @@ export const StateAnswer = z.object({
       versions: z.array(U32).describe("every entry of the id, in array order; the kernel looks up the first"),
     }),
   ),
-  minimum_version: U32.nullable().describe("lowest version that the kernel accepts of a candidate; null: no holder"),
+  minimum_version: U32.nullable().describe(
+    "lowest version that the kernel accepts of a candidate; null: no holder",
+  ),
   lookup: z
     .object({
       kind: z.enum(["of", "prev_of"]),
@@ -220,6 +224,27 @@ export const ReplayAnswer = z.object({
   matches: z.boolean(),
 });
 
+/** One manifest of the catalog: what was published, and whether it still counts. */
+export const PatchEntry = z.object({
+  offset: U64.describe("of the catalog's record"),
+  time: Time.describe("when it was published"),
+  manifest: z.record(z.string(), z.unknown()).describe("its JSON form, as it can be published again"),
+  withdrawn: z.object({ offset: U64, time: Time, reason: z.string(), by: z.string() }).nullable(),
+});
+
+export const Published = z.object({
+  outcome: z.enum(["published", "known"]).describe("known: an identical one was there"),
+  offset: U64,
+  identity: z.object({
+    name: z.string(),
+    kernel_release: z.string(),
+    arch: z.string(),
+    build_id: Hex.nullable(),
+  }),
+});
+
+export const Withdrawal = z.object({ offset: U64 });
+
 export type Positions = z.infer<typeof Positions>;
 export type At = z.infer<typeof At>;
 export type Ack = z.infer<typeof Ack>;
@@ -232,3 +257,6 @@ export type HostVerdict = z.infer<typeof HostVerdict>;
 export type StateAnswer = z.infer<typeof StateAnswer>;
 export type FleetRow = z.infer<typeof FleetRow>;
 export type ReplayAnswer = z.infer<typeof ReplayAnswer>;
+export type PatchEntry = z.infer<typeof PatchEntry>;
+export type Published = z.infer<typeof Published>;
+export type Withdrawal = z.infer<typeof Withdrawal>;

@@ -7,13 +7,13 @@ import type {
   HistoryEntry,
   HostAnswer,
   HostVerdict,
-  ReplayAnswer,
   StateAnswer,
   VerdictName,
 } from "./answers.js";
+import type { PartitionDigest, PartitionStatus } from "./shard_protocol.js";
 
-type Manifest = klpstate.v1.Manifest.$Properties;
-type Identity = klpstate.v1.Identity.$Properties;
+export type Manifest = klpstate.v1.Manifest.$Properties;
+export type Identity = klpstate.v1.Identity.$Properties;
 
 /** The instants of a question, ms since 1970; absent: now. RULES F8. */
 export interface Instant {
@@ -49,6 +49,8 @@ export interface CatalogEntry {
   manifest: Manifest;
   /** Set where the identity was withdrawn later. */
   withdrawn?: { offset: bigint; log_time_ms: number; reason: string; by: string };
+  /** Other manifests that claimed the same identity later, and were refused. */
+  refused: { offset: bigint; log_time_ms: number; manifest: Manifest }[];
 }
 
 export interface PublishOutcome {
@@ -58,14 +60,10 @@ export interface PublishOutcome {
   offset: bigint;
 }
 
-export interface ReplayProgress {
-  events: number;
-  bytes: number;
-  bytes_total: number;
-}
-
 export interface RegistryService {
   readonly partitions: number;
+  /** The registry's directory. */
+  readonly data: string;
   /** Takes one EventBatch whole or not at all; resolves when it is durable and folded. */
   ingest(batch: Uint8Array): Promise<Ack>;
   /** Null: not known at the asked instant. */
@@ -78,13 +76,13 @@ export interface RegistryService {
   /** In the order of partitions and of each partition's hosts; `cursor` goes on where a page ended. */
   check_hosts(candidate: Candidate, options: HostCheckOptions): AsyncIterable<HostVerdict>;
   fleet(): Promise<FleetRow[]>;
-  /** Folds the whole log anew beside the live state and compares the digests. */
-  replay(progress?: (progress: ReplayProgress) => void): Promise<ReplayAnswer>;
+  /** Of the live state, by partition, each at its own next offset. */
+  digests(): Promise<PartitionDigest[]>;
+  /** By partition; also of broken ones. */
+  status(): Promise<PartitionStatus[]>;
   publish(manifest: Manifest): Promise<PublishOutcome>;
   withdraw(identity: Identity, reason: string, by: string): Promise<{ offset: bigint }>;
   /** In the catalog's order. */
   patches(filter: { name?: string; withdrawn?: boolean }): CatalogEntry[];
-  /** Partitions that cannot answer, and why. */
-  broken(): { partition: number; reason: string }[];
   close(): Promise<void>;
 }

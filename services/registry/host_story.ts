@@ -1,0 +1,200 @@
+/**
+ * One host's history: its events read from the partition's log and folded one at a time in a core of their own, so
+ * that what stood after each of them can be told. The same core, the same rules, the same log as the live state.
+ */
+import type { Anomaly, Effect } from "../core/codes.js";
+import type { Configuration, Core, CoreState } from "../core/core.js";
+import { batch_spans, decode_event, encode_batch, type HostEvent } from "../events/codec.js";
+import { change_of } from "../events/schema.js";
+import { u64_to_bigint } from "../events/u64.js";
+import { records_of } from "../log/frame.js";
+import type { Log } from "../log/log.js";
+import type { CatalogFacts } from "./catalog_feed.js";
+import { type StateLife, state_lives } from "./state_life.js";
+
+/** Ends before any event: the state of a host of which nothing is known. */
+export interface StoryStep {
+  offset: bigint;
+  index: number;
+  log_time_ms: number;
+  event: HostEvent;
+  effect: Effect;
+  anomalies: Anomaly[];
+  effective_time_ms: number;
+  /** Afterwards. */
+  configuration: Configuration;
+  stream: bigint;
+  sequence: number;
+  boot_id: string | null;
+  boot_time_unix_s: bigint | null;
+  /** When each patch came to the stack, by name; effective time, ms. */
+  since: ReadonlyMap<string, number>;
+  states: StateLife[];
+}
+
+/** A core that is free to be used for a story, and its way back. */
+export interface ScratchCores {
+  take(): Core;
+  give_back(core: Core): void;
+}
+
+export interface StorySource {
+  log: Log;
+  facts: CatalogFacts;
+  scratch: ScratchCores;
+}
+
+/** The host's part of a record that the fold takes: its events' bytes, each as a batch of one. */
+function* events_of(core: Core, record: Uint8Array, host_id: string, needle: Buffer) {
+  const bytes = Buffer.from(record.buffer, record.byteOffset, record.length);
+  if (!bytes.includes(needle) || !core.takes_record(record)) return;
+  for (const { index, start, end } of batch_spans(record)) {
+    if (!bytes.subarray(start, end).includes(needle)) continue;
+    const event = decode_event(record.subarray(start, end));
+    if (event.host_id === host_id) yield { index, event, batch: encode_batch([record.slice(start, end)]) };
+  }
+}
+
+export class HostStory {
+  readonly #source: StorySource;
+  readonly #core: Core;
+  readonly #host_id: string;
+  /** Null: all that is known now. */
+  readonly #known_at_ms: number | null;
+  // The manifests given to the core so far: their names, and their states by the core's number.
+  #names = new Set<string>();
+  #states: CoreState[][] = [];
+  #folded: { batch: Uint8Array; offset: bigint; index: number; log_time_ms: number }[] = [];
+  /** Next offset of what was read. */
+  next_offset = 0n;
+
+  constructor(source: StorySource, host_id: string, known_at_ms: number | null) {
+    this.#source = source;
+    this.#core = source.scratch.take();
+    this.#host_id = host_id;
+    this.#known_at_ms = known_at_ms;
+  }
+
+  /** To be called once the story is told. */
+  close(): void {
+    this.#source.scratch.give_back(this.#core);
+  }
+
+  /** In the log's order. Throws LogCorruption. */
+  async *steps(): AsyncGenerator<StoryStep> {
+    const core = this.#core;
+    const needle = Buffer.from(this.#host_id, "utf8");
+    let stack: Configuration["stack"] = [];
+    let stream = 0n;
+    let boot_id: string | null = null;
+    let boot_time_unix_s: bigint | null = null;
+    let since = new Map<string, number>();
+    let completed = new Set<string>();
+    for await (const frame of this.#source.log.read(0n)) {
+      if (this.#known_at_ms !== null && frame.log_time_ms > this.#known_at_ms) return;
+      this.next_offset = frame.next_offset;
+      for (const { offset, log_time_ms, bytes } of records_of(frame.bytes)) {
+        for (const { index, event, batch } of events_of(core, bytes, this.#host_id, needle)) {
+          this.#folded.push({ batch, offset, index, log_time_ms });
+          if (core.fold_record(batch, { offset, index }, log_time_ms) !== "folded") {
+            throw new Error("one host's history does not fit into a core");
+          }
+          const { effect, anomalies, effective_time_ms, host } = core.outcome(0);
+          const facts = core.host(host);
+          const configuration = this.#configuration(facts.configuration);
+          const change = change_of(event);
+          if (effect === "applied") {
+            if (event.observed) {
+              boot_id = event.observed.boot_id?.length
+                ? Buffer.from(event.observed.boot_id).toString("hex")
+                : null;
+              boot_time_unix_s = u64_to_bigint(event.observed.boot_time_unix_s) || null;
+            } else if (facts.stream !== stream) {
+              boot_id = null;
+              boot_time_unix_s = null;
+            }
+          }
+          stream = facts.stream;
+          const disabled = change === "disabled" ? (event.disabled?.patch?.name ?? null) : null;
+          const states = state_lives(
+            stack,
+            configuration.stack,
+            (manifest) => this.#states[manifest] ?? null,
+            disabled,
+            disabled !== null && completed.has(disabled),
+          );
+          since = new Map(
+            configuration.stack.map(({ name }) => [name, since.get(name) ?? effective_time_ms] as const),
+          );
+          const stood = new Set(stack.map((entry) => entry.name));
+          completed = new Set(
+            configuration.stack
+              .filter(
+                ({ name, phase }) =>
+                  phase === "enabled" || completed.has(name) || (phase === "disabling" && !stood.has(name)),
+              )
+              .map((entry) => entry.name),
+          );
+          stack = configuration.stack;
+          yield {
+            offset,
+            index,
+            log_time_ms,
+            event,
+            effect,
+            anomalies,
+            effective_time_ms,
+            configuration,
+            stream,
+            sequence: facts.sequence,
+            boot_id,
+            boot_time_unix_s,
+            since,
+            states,
+          };
+        }
+      }
+    }
+    this.next_offset = this.#source.log.next_offset;
+  }
+
+  /** Folds the first `count` steps anew, so that the core stands where it stood after them; the host's number. */
+  stand_after(count: number): number {
+    if (count !== this.#folded.length) {
+      this.#source.scratch.give_back(this.#core);
+      if (this.#source.scratch.take() !== this.#core) throw new Error("a scratch core was lent twice");
+      this.#names.clear();
+      this.#states = [];
+      for (const { batch, offset, index, log_time_ms } of this.#folded.slice(0, count)) {
+        this.#core.fold_record(batch, { offset, index }, log_time_ms);
+      }
+    }
+    const host = this.#core.find_host(this.#host_id)!;
+    this.#configuration(this.#core.host(host).configuration);
+    return host;
+  }
+
+  get core(): Core {
+    return this.#core;
+  }
+
+  /** The manifest's states array, as the kernel sees it. */
+  states_of(manifest: number): readonly CoreState[] | null {
+    return this.#states[manifest] ?? null;
+  }
+
+  /** The configuration, with the catalog's word on every name in it. */
+  #configuration(configuration: number): Configuration {
+    const seen = this.#core.configuration(configuration);
+    let fresh = false;
+    for (const { name } of seen.stack) {
+      if (this.#names.has(name)) continue;
+      this.#names.add(name);
+      for (const { manifest } of this.#source.facts.of_name(name, this.#known_at_ms)) {
+        this.#states[this.#core.put_manifest(manifest)] = manifest.states;
+        fresh = true;
+      }
+    }
+    return fresh ? this.#core.configuration(configuration) : seen;
+  }
+}

@@ -1,0 +1,144 @@
+/** One partition: its log and its core. What the log has made durable is folded; what is folded is served. */
+import { join } from "node:path";
+import { Core } from "../core/core.js";
+import type { Digest } from "../core/digest.js";
+import { digest_of_core } from "../core/digest.js";
+import { Problem } from "../events/problem.js";
+import { LogCorruption } from "../log/corruption.js";
+import type { Disk } from "../log/disk.js";
+import { Log } from "../log/log.js";
+import { apply_fact, type CatalogFact } from "./catalog_feed.js";
+import type { AppendAnswer, PartitionStatus } from "./shard_protocol.js";
+
+export interface PartitionOptions {
+  disk: Disk;
+  directory: string;
+  module: WebAssembly.Module;
+  partition: number;
+  partition_count: number;
+  seed: bigint;
+  memory_bytes_max: number;
+  now(): number;
+}
+
+/** DIR/log/<partition>. */
+export function log_directory(registry: string, name: string | number): string {
+  return join(registry, "log", String(name));
+}
+
+export class Partition {
+  readonly partition: number;
+  readonly core: Core;
+  readonly log: Log | null;
+  readonly torn: string | null;
+  #broken: string | null;
+
+  private constructor(
+    partition: number,
+    core: Core,
+    log: Log | null,
+    torn: string | null,
+    broken: string | null,
+  ) {
+    this.partition = partition;
+    this.core = core;
+    this.log = log;
+    this.torn = torn;
+    this.#broken = broken;
+  }
+
+  /** Reads, checks and folds the log once. One that is corrupt makes a broken partition, of which nothing is served. */
+  static async open(options: PartitionOptions): Promise<Partition> {
+    const { disk, module, partition, partition_count, seed, memory_bytes_max, now } = options;
+    const core = new Core(module, { partition, partitions: partition_count, memory_bytes_max, seed });
+    try {
+      const { log, torn } = await Log.open({
+        disk,
+        directory: log_directory(options.directory, partition),
+        name: `partition ${partition}`,
+        now,
+        buffer: () => core.input(core.input_bytes_max),
+        // Events beyond a full core stay unapplied; `full` says so.
+        on_frames: (frames) => void core.fold_frames(frames, false),
+      });
+      const cut =
+        torn &&
+        `${torn.file}: cut ${torn.bytes} bytes at byte ${torn.byte}, offset ${torn.offset} (${torn.reason})`;
+      return new Partition(partition, core, log, cut, null);
+    } catch (error) {
+      if (!(error instanceof LogCorruption)) throw error;
+      return new Partition(partition, core, null, null, error.message);
+    }
+  }
+
+  /** Why nothing of it is served; null: it serves. */
+  get broken(): string | null {
+    if (this.#broken === null && this.core.stopped_at !== null) {
+      this.#broken = `partition ${this.partition} is full: its log goes on at offset ${this.core.stopped_at} with more than memory holds`;
+    }
+    return this.#broken;
+  }
+
+  get serves(): boolean {
+    return this.broken === null;
+  }
+
+  /** Throws Problem where it is broken. */
+  serving_log(): Log {
+    if (this.log === null || !this.serves) {
+      throw new Problem("unavailable", this.broken ?? `partition ${this.partition} is closed`);
+    }
+    return this.log;
+  }
+
+  /** Resolves when the records are durable and folded. `hosts` are those that they are about. */
+  async append(records: Uint8Array[], hosts: string[]): Promise<AppendAnswer> {
+    const log = this.serving_log();
+    const { core } = this;
+    if (!core.room_for_host && hosts.some((host_id) => core.find_host(host_id) === null)) {
+      throw new Problem(
+        "partition_full",
+        `partition ${this.partition} has no room for another host: it has ${core.host_count} in ` +
+          `${core.memory_used_bytes} bytes`,
+        { limit: `${core.memory_used_bytes} bytes of memory a partition` },
+      );
+    }
+    const { next_offset } = await log.append(records);
+    const answers = hosts.map((host_id) => {
+      const host = core.find_host(host_id);
+      if (host === null) return null;
+      const { sequence, knowledge, effective_time_ms } = core.host(host);
+      return { sequence, knowledge, effective_time_ms };
+    });
+    return { next_offset, hosts: answers };
+  }
+
+  apply_fact(fact: CatalogFact): void {
+    apply_fact(this.core, fact);
+  }
+
+  digest(): Digest {
+    return digest_of_core(this.core);
+  }
+
+  status(): PartitionStatus {
+    const { core, log } = this;
+    return {
+      partition: this.partition,
+      next_offset: log?.next_offset ?? 0n,
+      broken: this.broken,
+      torn: this.torn,
+      hosts: core.host_count,
+      configurations: core.configuration_count,
+      events: core.events_folded,
+      log_bytes: log?.bytes ?? 0,
+      memory_bytes: core.memory_used_bytes,
+      records_quarantined: core.records_quarantined,
+      anomalies: core.anomalies_seen(),
+    };
+  }
+
+  async close(): Promise<void> {
+    await this.log?.close();
+  }
+}

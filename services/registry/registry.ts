@@ -1,0 +1,434 @@
+/** A registry on one directory: the main thread's part. Shards do the work; here questions are spread and answers merged. */
+import { randomUUID } from "node:crypto";
+import { availableParallelism } from "node:os";
+import { Catalog } from "../catalog/catalog.js";
+import type { Published } from "../catalog/manifests.js";
+import { MEMORY_BYTES_MAX } from "../core/core.js";
+import { load_core_module } from "../core/module.js";
+import { WayIn } from "../core/way_in.js";
+import type { Manifest } from "../events/codec.js";
+import { partition_of } from "../events/partition.js";
+import { Problem } from "../events/problem.js";
+import { fault_problem } from "../events/record_error.js";
+import { format_time } from "../events/time.js";
+import { validate_batch } from "../events/validate.js";
+import { type Claim, claim_directory } from "../log/claim.js";
+import { LogCorruption } from "../log/corruption.js";
+import { make_directory_durably } from "../log/disk.js";
+import { node_disk } from "../log/node_disk.js";
+import { create_registry, read_registry } from "../log/registry_file.js";
+import type {
+  Ack,
+  At,
+  CheckAnswer,
+  FleetRow,
+  HistoryEntry,
+  HostAnswer,
+  HostVerdict,
+  StateAnswer,
+} from "./answers.js";
+import { type CatalogFact, catalog_fact } from "./catalog_feed.js";
+import { check_answer, host_verdict } from "./check_answers.js";
+import { log_directory } from "./partition.js";
+import type {
+  Candidate,
+  CatalogEntry,
+  CheckOptions,
+  HostCheckOptions,
+  Identity,
+  Instant,
+  PublishOutcome,
+  RegistryService,
+  StateLookup,
+} from "./service.js";
+import { ShardClient } from "./shard_client.js";
+import type {
+  HostsCheckQuestion,
+  HostsPage,
+  PartitionCheck,
+  PartitionDigest,
+  PartitionStatus,
+} from "./shard_protocol.js";
+
+export const PARTITIONS_DEFAULT = 8;
+export const STALE_AFTER_MS_DEFAULT = 26 * 60 * 60 * 1000;
+/** Hosts of one page between a shard and here. */
+const HOSTS_PAGE = 4096;
+
+export interface RegistryOptions {
+  /** The directory; made where it is missing. */
+  data: string;
+  /** Fixed when the directory is made. */
+  partitions?: number;
+  /** Worker threads; default: cores less one, at least one. */
+  shards?: number;
+  stale_after_ms?: number;
+  /** For messages about what the start found: a torn tail, a broken partition. */
+  report?(message: string): void;
+  now?(): number;
+}
+
+interface Parts {
+  claim: Claim;
+  catalog: Catalog;
+  shards: ShardClient[];
+  partitions: number;
+  now(): number;
+}
+
+/** Throws Problem: `unavailable` where another process has the directory, others where it is no registry. */
+export async function open_registry(options: RegistryOptions): Promise<Registry> {
+  const { data, report = () => {}, now = Date.now } = options;
+  const known = await read_registry(node_disk, data, options.partitions);
+  if (known === null) await make_directory_durably(node_disk, data);
+  const claim = claim_directory(data);
+  try {
+    const facts = {
+      registry_id: randomUUID(),
+      partitions: options.partitions ?? PARTITIONS_DEFAULT,
+      created_ms: now(),
+    };
+    // Looked at again under the claim: another process may have made it meanwhile.
+    const file =
+      (await read_registry(node_disk, data, options.partitions)) ??
+      (await create_registry(node_disk, data, facts));
+    return await open_claimed(options, claim, file.partitions, seed_of(file.registry_id), report, now);
+  } catch (error) {
+    claim.release();
+    throw error;
+  }
+}
+
+/** Another registry has other hash tables, so that hosts chosen to collide in one do not in the next. */
+function seed_of(registry_id: string): bigint {
+  return BigInt(`0x${registry_id.replaceAll("-", "").slice(0, 16)}`);
+}
+
+async function open_claimed(
+  options: RegistryOptions,
+  claim: Claim,
+  partitions: number,
+  seed: bigint,
+  report: (message: string) => void,
+  now: () => number,
+): Promise<Registry> {
+  const module = load_core_module();
+  const facts: CatalogFact[] = [];
+  const shards: ShardClient[] = [];
+  const { catalog, torn } = await open_catalog(options.data, now, (fact) => {
+    if (shards.length === 0) facts.push(fact);
+    for (const shard of shards) void shard.ask("catalog", [fact]);
+  });
+  if (torn) report(`catalog: cut ${torn.bytes} bytes of a torn tail at byte ${torn.byte}`);
+  const count = Math.min(partitions, options.shards ?? Math.max(1, availableParallelism() - 1));
+  const all = Array.from({ length: partitions }, (_, partition) => partition);
+  try {
+    const started = await Promise.allSettled(
+      Array.from({ length: count }, (_, shard) =>
+        ShardClient.start({
+          module,
+          directory: options.data,
+          partition_count: partitions,
+          partitions: all.filter((partition) => partition % count === shard),
+          seed,
+          stale_after_ms: options.stale_after_ms ?? STALE_AFTER_MS_DEFAULT,
+          memory_bytes_max: MEMORY_BYTES_MAX,
+          catalog: facts,
+        }),
+      ),
+    );
+    for (const result of started) if (result.status === "fulfilled") shards.push(result.value.shard);
+    for (const result of started) {
+      if (result.status === "rejected") throw result.reason;
+      for (const status of result.value.status) {
+        if (status.torn) report(`partition ${status.partition}: ${status.torn}`);
+        if (status.broken) report(`partition ${status.partition} is broken: ${status.broken}`);
+      }
+    }
+    return new Registry({ claim, catalog, shards, partitions, now }, new WayIn(module));
+  } catch (error) {
+    await Promise.all(shards.map((shard) => shard.close()));
+    await catalog.close();
+    throw error;
+  }
+}
+
+async function open_catalog(data: string, now: () => number, on_fact: (fact: CatalogFact) => void) {
+  try {
+    return await Catalog.open({
+      disk: node_disk,
+      directory: log_directory(data, "catalog"),
+      now,
+      on_change(change) {
+        const fact = catalog_fact(change);
+        if (fact !== null) on_fact(fact);
+      },
+    });
+  } catch (error) {
+    // Without its catalog a registry could answer nothing about states.
+    if (error instanceof LogCorruption) throw new Problem("unavailable", error.message);
+    throw error;
+  }
+}
+
+export class Registry implements RegistryService {
+  readonly partitions: number;
+  readonly #parts: Parts;
+  readonly #way_in: WayIn;
+  readonly #shard_of: ShardClient[];
+
+  constructor(parts: Parts, way_in: WayIn) {
+    this.partitions = parts.partitions;
+    this.#parts = parts;
+    this.#way_in = way_in;
+    this.#shard_of = Array.from(
+      { length: parts.partitions },
+      (_, partition) => parts.shards.find((shard) => shard.partitions.includes(partition))!,
+    );
+  }
+
+  /** The registry's directory. */
+  get data(): string {
+    return this.#parts.claim.directory;
+  }
+
+  /** Where the owner listens for commands on its directory. */
+  get door_path(): string {
+    return this.#parts.claim.door.path;
+  }
+
+  async ingest(batch: Uint8Array): Promise<Ack> {
+    const cut = this.#way_in.cut(batch, this.partitions);
+    if ("error" in cut) {
+      // The slow path says which field it is.
+      const fault = validate_batch(batch);
+      if (fault === null)
+        throw new Error(`the core refuses what is good: error ${cut.error} of event ${cut.index}`);
+      throw fault_problem(fault);
+    }
+    const by_partition = new Map<number, { records: Uint8Array[]; hosts: Set<string> }>();
+    for (const { partition, bytes } of cut.records) {
+      const part = by_partition.get(partition) ?? { records: [], hosts: new Set() };
+      by_partition.set(partition, part);
+      part.records.push(bytes);
+    }
+    for (const { partition, host_id } of cut.events) by_partition.get(partition)!.hosts.add(host_id);
+
+    const parts = [...by_partition].map(async ([partition, { records, hosts }]) => {
+      const ids = [...hosts];
+      const transfer = records.map((record) => record.buffer as ArrayBuffer);
+      const answer = await this.#shard(partition).ask("append", [partition, records, ids], transfer);
+      return { partition, ids, answer };
+    });
+    const settled = await Promise.allSettled(parts);
+    const stored = settled.filter((result) => result.status === "fulfilled").map((result) => result.value);
+    const failed = settled.find((result) => result.status === "rejected");
+    if (failed)
+      throw partly_stored(
+        failed.reason,
+        stored.map(({ partition }) => partition),
+      );
+    const positions: Ack["positions"] = {};
+    const hosts: Ack["hosts"] = [];
+    for (const { partition, ids, answer } of stored) {
+      positions[partition] = String(answer.next_offset);
+      ids.forEach((host_id, i) => {
+        const host = answer.hosts[i];
+        if (!host) throw new Error(`the core does not know ${host_id}, of which an event was just stored`);
+        const { sequence, knowledge, effective_time_ms } = host;
+        const next_sequence = String(sequence + 1);
+        hosts.push({ host_id, next_sequence, knowledge, effective_time: format_time(effective_time_ms) });
+      });
+    }
+    return { positions, hosts };
+  }
+
+  async host(host_id: string, instant: Instant): Promise<HostAnswer | null> {
+    const partition = this.partition_of(host_id);
+    const answer = await this.#shard(partition).ask("host", [partition, host_id, instant, this.#parts.now()]);
+    return answer && { ...answer, at: this.#at_with_catalog(answer.at, instant) };
+  }
+
+  async state(
+    host_id: string,
+    state: bigint,
+    instant: Instant,
+    lookup?: StateLookup,
+  ): Promise<StateAnswer | null> {
+    const partition = this.partition_of(host_id);
+    const question = [partition, host_id, state, instant, lookup ?? null, this.#parts.now()] as const;
+    const answer = await this.#shard(partition).ask("state", [...question]);
+    return answer && { ...answer, at: this.#at_with_catalog(answer.at, instant) };
+  }
+
+  async history(host_id: string, instant: Instant): Promise<AsyncIterable<HistoryEntry> | null> {
+    const partition = this.partition_of(host_id);
+    const shard = this.#shard(partition);
+    const list = await shard.ask("history", [partition, host_id, instant]);
+    return list === null ? null : pull_list(shard, list);
+  }
+
+  async check(candidate: Candidate, options: CheckOptions): Promise<CheckAnswer> {
+    this.#known_candidate(candidate);
+    const at_ms = this.#parts.now();
+    const max_age_ms = options.max_age_ms ?? null;
+    const partitions = await this.#ask_all("check", [{ candidate, at_ms, max_age_ms }]);
+    return { ...check_answer(candidate, partitions), at: this.#at(at_ms, partitions) };
+  }
+
+  async *check_hosts(candidate: Candidate, options: HostCheckOptions): AsyncGenerator<HostVerdict> {
+    this.#known_candidate(candidate);
+    const { host_id = null, verdicts = null, max_age_ms = null } = options;
+    const partitions = host_id === null ? this.#shard_of.keys() : [this.partition_of(host_id)];
+    const at_ms = this.#parts.now();
+    for (const partition of partitions) {
+      for (let first: number | null = 0; first !== null; ) {
+        const question: HostsCheckQuestion = {
+          candidate,
+          at_ms,
+          max_age_ms,
+          partition,
+          verdicts,
+          host_id,
+          first,
+          count_max: HOSTS_PAGE,
+        };
+        const page: HostsPage = await this.#shard(partition).ask("check_hosts", [question]);
+        for (const host of page.hosts) yield host_verdict(host, candidate);
+        first = page.next;
+      }
+    }
+  }
+
+  async fleet(): Promise<FleetRow[]> {
+    const partitions = await this.#ask_all("fleet", []);
+    const rows = new Map<string, FleetRow>();
+    for (const { partition, rows: found } of partitions) {
+      if (found === null)
+        throw new Problem("unavailable", `partition ${partition} is broken: the fleet is not whole`);
+      for (const row of found) {
+        const { hosts, ...what } = row;
+        const key = JSON.stringify(what);
+        const known = rows.get(key);
+        if (known) known.hosts += hosts;
+        else rows.set(key, row);
+      }
+    }
+    return [...rows.entries()]
+      .sort(([a_key, a], [b_key, b]) => b.hosts - a.hosts || (a_key < b_key ? -1 : 1))
+      .map(([, row]) => row);
+  }
+
+  /** Of the live state, each at its own next offset. */
+  async digests(): Promise<PartitionDigest[]> {
+    const digests = await this.#ask_all("digests", []);
+    return digests.sort((a, b) => a.partition - b.partition);
+  }
+
+  async status(): Promise<PartitionStatus[]> {
+    const status = await this.#ask_all("status", []);
+    return status.sort((a, b) => a.partition - b.partition);
+  }
+
+  async publish(manifest: Manifest): Promise<PublishOutcome> {
+    const { published, outcome } = await this.#parts.catalog.publish(manifest);
+    const {
+      name = "",
+      kernel_release = "",
+      arch = "",
+      build_id = new Uint8Array(),
+    } = published.manifest as Required<Identity>;
+    return { identity: { name, kernel_release, arch, build_id }, outcome, offset: published.offset };
+  }
+
+  async withdraw(identity: Identity, reason: string, by: string): Promise<{ offset: bigint }> {
+    const published = await this.#parts.catalog.withdraw(identity, reason, by);
+    return { offset: published.withdrawn!.offset };
+  }
+
+  patches(filter: { name?: string; withdrawn?: boolean }): CatalogEntry[] {
+    const { manifests } = this.#parts.catalog;
+    const found = filter.name === undefined ? manifests.all : manifests.of_name(filter.name);
+    return found.filter((entry) => filter.withdrawn || entry.withdrawn === null).map(catalog_entry);
+  }
+
+  async close(): Promise<void> {
+    const { shards, catalog, claim } = this.#parts;
+    await Promise.all(shards.map((shard) => shard.close()));
+    await catalog.close();
+    claim.release();
+  }
+
+  /** Throws Problem for an id that no host can have. */
+  partition_of(host_id: string): number {
+    return partition_of(new TextEncoder().encode(host_id), this.partitions);
+  }
+
+  #shard(partition: number): ShardClient {
+    return this.#shard_of[partition]!;
+  }
+
+  async #ask_all<Op extends "check" | "fleet" | "digests" | "status">(
+    operation: Op,
+    given: Parameters<typeof ShardClient.prototype.ask<Op>>[1],
+  ) {
+    const answers = await Promise.all(this.#parts.shards.map((shard) => shard.ask(operation, given)));
+    return answers.flat() as Awaited<ReturnType<typeof ShardClient.prototype.ask<Op>>>;
+  }
+
+  #known_candidate({ name, build_id }: Candidate): void {
+    const builds = this.#parts.catalog.manifests.of_name(name).filter((entry) => entry.withdrawn === null);
+    const hex = (published: Published) => Buffer.from(published.manifest.build_id ?? []).toString("hex");
+    if (builds.some((published) => build_id === undefined || hex(published) === build_id)) return;
+    const asked = build_id === undefined ? name : `${name}@${build_id}`;
+    const hint =
+      builds.length === 0
+        ? "add its manifest with `klpstate patch add`"
+        : "`klpstate patch list` shows its builds";
+    throw new Problem("not_found", `the catalog has no patch ${asked}; ${hint}`, {
+      field: "patch",
+      value: asked,
+    });
+  }
+
+  #at(at_ms: number, partitions: PartitionCheck[]): At {
+    const answered = partitions.filter((partition) => partition.outcomes !== null);
+    const position = Object.fromEntries(
+      answered.sort((a, b) => a.partition - b.partition).map((p) => [p.partition, String(p.next_offset)]),
+    );
+    const catalog = String(this.#parts.catalog.next_offset);
+    return { as_of: format_time(at_ms), known_at: null, position, catalog };
+  }
+
+  #at_with_catalog(at: At, { known_at_ms }: Instant): At {
+    return { ...at, catalog: String(this.#parts.catalog.position_at(known_at_ms)) };
+  }
+}
+
+function catalog_entry({ offset, log_time_ms, manifest, withdrawn, refused }: Published): CatalogEntry {
+  return { offset, log_time_ms, manifest, ...(withdrawn && { withdrawn }), refused };
+}
+
+async function* pull_list(shard: ShardClient, list: number): AsyncGenerator<HistoryEntry> {
+  let done = false;
+  try {
+    while (!done) {
+      const page = await shard.ask("pull", [list]);
+      done = page.done;
+      yield* page.items;
+    }
+  } finally {
+    if (!done) await shard.ask("cancel", [list]);
+  }
+}
+
+/** What was stored is stored, and a repeat of the batch takes effect once: the answer says so. */
+function partly_stored(reason: unknown, stored: number[]): unknown {
+  if (!(reason instanceof Problem) || stored.length === 0) return reason;
+  const where = stored.sort((a, b) => a - b).join(", ");
+  return new Problem(
+    reason.code,
+    `${reason.message}; the batch's events of partition ${where} are stored, and sending all of it again is safe`,
+    reason.parts,
+  );
+}

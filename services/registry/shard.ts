@@ -1,0 +1,310 @@
+/** A shard: some partitions, and the answers about them. Runs in a worker thread; shard_worker.ts is its door. */
+import type { Verdict } from "../core/codes.js";
+import { type CheckOutcome, Core } from "../core/core.js";
+import type { Disk } from "../log/disk.js";
+import type { FleetRow, HistoryEntry } from "./answers.js";
+import { CatalogFacts } from "./catalog_feed.js";
+import {
+  first_fresh_minute,
+  type HostQuestion,
+  history_entry,
+  host_answer,
+  host_warnings,
+  is_stale,
+  state_answer,
+} from "./host_answers.js";
+import { HostStory, type ScratchCores } from "./host_story.js";
+import { Partition } from "./partition.js";
+import type { Instant } from "./service.js";
+import type {
+  Answer,
+  Arguments,
+  CheckQuestion,
+  HostOutcome,
+  HostsCheckQuestion,
+  HostsPage,
+  PartitionCheck,
+  PartitionDigest,
+  PartitionFleet,
+  ShardOperations,
+  ShardStart,
+} from "./shard_protocol.js";
+
+/** The operations, as the shard does them: some take their time. */
+export type ShardWork = {
+  [Op in keyof ShardOperations]: (...args: Arguments<Op>) => Answer<Op> | Promise<Answer<Op>>;
+};
+
+/** Entries of a list that cross the thread at once. */
+const PAGE_ENTRIES = 256;
+/** A story is one host's events: its core needs little. */
+const STORY_MEMORY_BYTES_MAX = 256 * 1024 * 1024;
+
+interface OpenList {
+  entries: AsyncGenerator<HistoryEntry>;
+  close(): void;
+}
+
+export class Shard implements ShardWork {
+  readonly #start: ShardStart;
+  readonly #partitions: ReadonlyMap<number, Partition>;
+  readonly #facts: CatalogFacts;
+  readonly #scratch = new Map<number, Core[]>();
+  readonly #lists = new Map<number, OpenList>();
+  #next_list = 1;
+
+  private constructor(start: ShardStart, partitions: Partition[], facts: CatalogFacts) {
+    this.#start = start;
+    this.#partitions = new Map(partitions.map((partition) => [partition.partition, partition]));
+    this.#facts = facts;
+  }
+
+  static async open(start: ShardStart, disk: Disk, now: () => number): Promise<Shard> {
+    const { directory, module, partition_count, seed, memory_bytes_max } = start;
+    const partitions: Partition[] = [];
+    for (const partition of start.partitions) {
+      partitions.push(
+        await Partition.open({
+          disk,
+          directory,
+          module,
+          partition,
+          partition_count,
+          seed,
+          memory_bytes_max,
+          now,
+        }),
+      );
+    }
+    const shard = new Shard(start, partitions, new CatalogFacts());
+    for (const fact of start.catalog) shard.catalog(fact);
+    return shard;
+  }
+
+  status() {
+    return [...this.#partitions.values()].map((partition) => partition.status());
+  }
+
+  append(partition: number, records: Uint8Array[], hosts: string[]) {
+    return this.#partition(partition).append(records, hosts);
+  }
+
+  catalog(fact: Arguments<"catalog">[0]): void {
+    this.#facts.add(fact);
+    for (const partition of this.#partitions.values()) partition.apply_fact(fact);
+  }
+
+  host(partition: number, host_id: string, instant: Instant, at_ms: number) {
+    const question = this.#question(partition, host_id, instant, at_ms);
+    return this.#tell(question, (story) => host_answer(question, story));
+  }
+
+  state(...[partition, host_id, state, instant, lookup, at_ms]: Arguments<"state">) {
+    const question = this.#question(partition, host_id, instant, at_ms);
+    return this.#tell(question, (story) => state_answer(question, story, state, lookup));
+  }
+
+  history(partition: number, host_id: string, instant: Instant): number | null {
+    const story = this.#story(partition, host_id, instant);
+    if (story === null) return null;
+    const { as_of_ms } = instant;
+    async function* entries(told: HostStory): AsyncGenerator<HistoryEntry> {
+      for await (const step of told.steps()) {
+        if (as_of_ms === undefined || step.effective_time_ms <= as_of_ms)
+          yield history_entry(partition, step);
+      }
+    }
+    const list = this.#next_list++;
+    this.#lists.set(list, { entries: entries(story), close: () => story.close() });
+    return list;
+  }
+
+  async pull(list: number) {
+    const open = this.#lists.get(list);
+    const items: HistoryEntry[] = [];
+    if (open === undefined) return { items, done: true };
+    try {
+      while (items.length < PAGE_ENTRIES) {
+        const { value, done } = await open.entries.next();
+        if (done) {
+          this.cancel(list);
+          return { items, done: true };
+        }
+        items.push(value);
+      }
+      return { items, done: false };
+    } catch (error) {
+      this.cancel(list);
+      throw error;
+    }
+  }
+
+  cancel(list: number): void {
+    this.#lists.get(list)?.close();
+    this.#lists.delete(list);
+  }
+
+  check(question: CheckQuestion): PartitionCheck[] {
+    return [...this.#partitions.values()].map((partition) => {
+      const { core } = partition;
+      const next_offset = partition.log?.next_offset ?? 0n;
+      if (!partition.serves) {
+        return { partition: partition.partition, next_offset, outcomes: null, hosts: 0, stale: 0 };
+      }
+      const outcomes = this.#outcomes(partition, question);
+      const fresh = first_fresh_minute(question.at_ms, this.#start.stale_after_ms);
+      return {
+        partition: partition.partition,
+        next_offset,
+        outcomes,
+        hosts: core.host_count,
+        stale: core.hosts_before_minute(fresh),
+      };
+    });
+  }
+
+  check_hosts(question: HostsCheckQuestion): HostsPage {
+    const partition = this.#partition(question.partition);
+    partition.serving_log();
+    const { core } = partition;
+    const outcomes = this.#outcomes(partition, question);
+    const { host_id, verdicts, max_age_ms, at_ms } = question;
+    const tell = (host: number, outcome: CheckOutcome): HostOutcome | null => {
+      const facts = core.host(host);
+      const aged = max_age_ms !== null && is_stale(facts.effective_time_ms, at_ms, max_age_ms);
+      const said = aged ? stale_outcome(outcome) : outcome;
+      if (verdicts !== null && !verdicts.includes(said.verdict)) return null;
+      const { verdict, reason, conflict, unresolved, replaces, warnings } = said;
+      const stale = is_stale(facts.effective_time_ms, at_ms, this.#start.stale_after_ms);
+      return { host_id: facts.host_id, verdict, reason, conflict, unresolved, replaces, warnings, stale };
+    };
+    if (host_id !== null) {
+      const host = core.find_host(host_id);
+      const one = host === null ? null : tell(host, outcomes[core.outcome_of_host(host)]!);
+      return { hosts: one ? [one] : [], next: null };
+    }
+    // With max_age any host may become `unknown`: all are looked at.
+    const wanted = outcomes.map(
+      ({ verdict }) => verdicts === null || max_age_ms !== null || verdicts.includes(verdict as Verdict),
+    );
+    const page = core.hosts_page(question.first, wanted, question.count_max);
+    const hosts = page.hosts
+      .map(([host, outcome]) => tell(host, outcomes[outcome]!))
+      .filter((one) => one !== null);
+    return { hosts, next: page.next < core.host_count ? page.next : null };
+  }
+
+  fleet(): PartitionFleet[] {
+    return [...this.#partitions.values()].map((partition) => ({
+      partition: partition.partition,
+      rows: partition.serves ? fleet_rows(partition.core) : null,
+    }));
+  }
+
+  digests(): PartitionDigest[] {
+    return [...this.#partitions.values()].map((partition) => ({
+      partition: partition.partition,
+      next_offset: partition.serving_log().next_offset,
+      hosts: partition.core.host_count,
+      events: partition.core.events_folded,
+      digest: partition.digest(),
+    }));
+  }
+
+  async close(): Promise<void> {
+    for (const list of [...this.#lists.keys()]) this.cancel(list);
+    await Promise.all([...this.#partitions.values()].map((partition) => partition.close()));
+  }
+
+  #partition(partition: number): Partition {
+    const owned = this.#partitions.get(partition);
+    if (owned === undefined) throw new Error(`partition ${partition} is not of this shard`);
+    return owned;
+  }
+
+  #question(partition: number, host_id: string, instant: Instant, at_ms: number): HostQuestion {
+    return { host_id, partition, instant, at_ms, stale_after_ms: this.#start.stale_after_ms };
+  }
+
+  /** Null: the host is not known at all, which costs no reading. */
+  #story(partition: number, host_id: string, instant: Instant): HostStory | null {
+    const owned = this.#partition(partition);
+    const log = owned.serving_log();
+    if (owned.core.find_host(host_id) === null) return null;
+    const source = { log, facts: this.#facts, scratch: this.#scratch_of(partition) };
+    return new HostStory(source, host_id, instant.known_at_ms ?? null);
+  }
+
+  async #tell<Told>(
+    question: HostQuestion,
+    tell: (story: HostStory) => Promise<Told | null>,
+  ): Promise<Told | null> {
+    const story = this.#story(question.partition, question.host_id, question.instant);
+    if (story === null) return null;
+    try {
+      return await tell(story);
+    } finally {
+      story.close();
+    }
+  }
+
+  /** Cores are kept for the next story: each holds address space until the garbage collector comes by. */
+  #scratch_of(partition: number): ScratchCores {
+    const { module, partition_count, seed } = this.#start;
+    const options = {
+      partition,
+      partitions: partition_count,
+      seed,
+      memory_bytes_max: STORY_MEMORY_BYTES_MAX,
+    };
+    const free = this.#scratch.get(partition) ?? [];
+    this.#scratch.set(partition, free);
+    return {
+      take() {
+        const core = free.pop();
+        if (core === undefined) return new Core(module, options);
+        core.restart(options);
+        return core;
+      },
+      give_back: (core) => void free.push(core),
+    };
+  }
+
+  #outcomes(partition: Partition, { candidate, at_ms, max_age_ms }: CheckQuestion): CheckOutcome[] {
+    const outcomes = partition.core.check(candidate.name, Buffer.from(candidate.build_id ?? "", "hex"));
+    return max_age_ms === null ? outcomes : partition.core.age_check(first_fresh_minute(at_ms, max_age_ms));
+  }
+}
+
+function stale_outcome(outcome: CheckOutcome): CheckOutcome {
+  const { warnings } = outcome;
+  return {
+    ...outcome,
+    verdict: "unknown",
+    reason: "stale",
+    conflict: null,
+    unresolved: null,
+    replaces: [],
+    // `forced` and `irreversible` warn who may load; this one is about what is there.
+    warnings: warnings.filter((warning) => warning === "built_for_other_kernel"),
+  };
+}
+
+function fleet_rows(core: Core): FleetRow[] {
+  return Array.from(core.configurations(), (id) => {
+    const configuration = core.configuration(id);
+    const { kernel_release, arch, livepatching, policy, lingering, knowledge, forced, hosts } = configuration;
+    return {
+      kernel_release,
+      arch,
+      livepatching,
+      policy,
+      stack: configuration.stack.map(({ name, build_id, phase }) => ({ name, build_id, phase })),
+      lingering,
+      knowledge,
+      forced,
+      warnings: host_warnings(configuration),
+      hosts,
+    };
+  });
+}

@@ -1,0 +1,142 @@
+/**
+ * What the main thread asks a shard, and how: requests with a number, one answer each; a list is pulled page by page,
+ * so that a slow reader holds up nobody. Plain values only: everything crosses a thread.
+ */
+
+import type { Knowledge, Reason, Verdict, Warning } from "../core/codes.js";
+import type { CheckConflict, CheckOutcome } from "../core/core.js";
+import type { ProblemCode, ProblemParts } from "../events/problem.js";
+import type { FleetRow, HistoryEntry, HostAnswer, StateAnswer } from "./answers.js";
+import type { CatalogFact } from "./catalog_feed.js";
+import type { Candidate, Instant, StateLookup } from "./service.js";
+
+/** What a worker is started with. */
+export interface ShardStart {
+  module: WebAssembly.Module;
+  /** The registry's directory. */
+  directory: string;
+  /** All of the registry's. */
+  partition_count: number;
+  /** The shard's own. */
+  partitions: number[];
+  seed: bigint;
+  stale_after_ms: number;
+  memory_bytes_max: number;
+  catalog: CatalogFact[];
+}
+
+export interface PartitionStatus {
+  partition: number;
+  next_offset: bigint;
+  /** Null: it serves. */
+  broken: string | null;
+  /** What a crash left and the start cut away; for a message. */
+  torn: string | null;
+  hosts: number;
+  configurations: number;
+  events: number;
+  log_bytes: number;
+  memory_bytes: number;
+  records_quarantined: number;
+  anomalies: Record<string, number>;
+}
+
+export interface AppendAnswer {
+  next_offset: bigint;
+  /** In the order of the hosts asked for; null: the log has no event of it that was applied. */
+  hosts: ({ sequence: number; knowledge: Knowledge; effective_time_ms: number } | null)[];
+}
+
+/** A check's outcomes in one partition; null: the partition is broken. */
+export interface PartitionCheck {
+  partition: number;
+  next_offset: bigint;
+  outcomes: CheckOutcome[] | null;
+  hosts: number;
+  stale: number;
+}
+
+export interface HostOutcome {
+  host_id: string;
+  verdict: Verdict;
+  reason: Reason | null;
+  conflict: CheckConflict | null;
+  unresolved: CheckOutcome["unresolved"];
+  replaces: string[] | null;
+  warnings: Warning[];
+  stale: boolean;
+}
+
+export interface PartitionFleet {
+  partition: number;
+  rows: FleetRow[] | null;
+}
+
+export interface PartitionDigest {
+  partition: number;
+  next_offset: bigint;
+  hosts: number;
+  events: number;
+  digest: bigint;
+}
+
+export interface CheckQuestion {
+  candidate: Candidate;
+  at_ms: number;
+  max_age_ms: number | null;
+}
+
+export interface HostsCheckQuestion extends CheckQuestion {
+  partition: number;
+  verdicts: Verdict[] | null;
+  host_id: string | null;
+  /** Host number to begin with. */
+  first: number;
+  count_max: number;
+}
+
+export interface HostsPage {
+  hosts: HostOutcome[];
+  /** Host number to go on with; null: that was the last page. */
+  next: number | null;
+}
+
+/** The operations: arguments and answer of each. */
+export interface ShardOperations {
+  status(): PartitionStatus[];
+  append(partition: number, records: Uint8Array[], hosts: string[]): AppendAnswer;
+  catalog(fact: CatalogFact): void;
+  host(partition: number, host_id: string, instant: Instant, at_ms: number): HostAnswer | null;
+  state(
+    partition: number,
+    host_id: string,
+    state: bigint,
+    instant: Instant,
+    lookup: StateLookup | null,
+    at_ms: number,
+  ): StateAnswer | null;
+  /** Opens a list; null: no such host. */
+  history(partition: number, host_id: string, instant: Instant): number | null;
+  pull(list: number): { items: HistoryEntry[]; done: boolean };
+  cancel(list: number): void;
+  check(question: CheckQuestion): PartitionCheck[];
+  check_hosts(question: HostsCheckQuestion): HostsPage;
+  fleet(): PartitionFleet[];
+  digests(): PartitionDigest[];
+  close(): void;
+}
+
+export type Operation = keyof ShardOperations;
+export type Arguments<Op extends Operation> = Parameters<ShardOperations[Op]>;
+export type Answer<Op extends Operation> = ReturnType<ShardOperations[Op]>;
+
+export interface ShardRequest {
+  id: number;
+  operation: Operation;
+  arguments: unknown[];
+}
+
+export type ShardResponse =
+  | { id: number; answer: unknown }
+  | { id: number; problem: { code: ProblemCode; message: string; parts: ProblemParts } }
+  | { id: number; error: string };
