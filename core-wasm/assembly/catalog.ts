@@ -228,7 +228,9 @@ function resolve_anew(installed: u32, into: Resolution): void {
     here_count++;
   }
   into.epoch = epoch;
-  into.built_for_other_kernel = reference.build_id != 0 && anywhere_count > 0 && here_count == 0;
+  // A kernel that is not known is not another one.
+  const is_elsewhere = reference.build_id != 0 && anywhere_count > 0 && here_count == 0;
+  into.built_for_other_kernel = is_elsewhere && own_kernel.release != 0;
   if (here_count > 0) into.manifest = here_count == 1 ? here : AMBIGUOUS;
   else if (reference.build_id == 0) into.manifest = MISSING;
   else into.manifest = anywhere_count > 1 ? AMBIGUOUS : anywhere;

@@ -86,6 +86,10 @@ const UNRESOLVED: u32 = 16;
 const CANDIDATE_UNKNOWN: u32 = 32;
 /** Whoever fits here would replace what is on the stack of `sample`. */
 const REPLACES: u32 = 64;
+/** Of several outcomes: what they differ in is left out. */
+const MERGED: u32 = 128;
+/** In what these tell of, outcomes may differ without end. */
+const DIFFERING: u32 = HAS_CONFLICT | UNRESOLVED | REPLACES;
 
 /** What a check says of hosts that it says the same of. */
 @unmanaged
@@ -101,15 +105,16 @@ export class Outcome {
   offered: u32;
   /** Hash of the names that would be replaced. */
   replaces: u32;
-  /** A configuration that has this outcome. */
+  /** A configuration that has this outcome; NONE for a merged one. */
   sample: u32;
   hosts: u32;
   /** Of these hosts, how many `max_age` moves to `unknown: stale`. */
   aged: u32;
 }
 const OUTCOME_SHIFT: u32 = 6;
-/** Beyond this, outcomes that differ in what they replace share one, without its list. */
 const OUTCOMES_MAX: u32 = 1 << 14;
+/** Kept for outcomes that differ in verdict, reason and warnings only, merged ones too: there are fewer. */
+const PLAIN_OUTCOMES: u32 = 1024;
 
 export let outcomes: usize = 0;
 export let outcome_count: u32 = 0;
@@ -127,7 +132,7 @@ let candidates: usize = 0;
 const CANDIDATES_PER_PAGE_SHIFT: u32 = 14;
 
 // First conflicts of (candidate, installed manifest) pairs, + 2; 0: not looked at yet. Rows by the candidate's order
-// of appearance; beyond the room, a conflict is looked for again each time.
+// of appearance; beyond the room, or without memory for it, a conflict is looked for again each time.
 const PAIRS_MAX: u32 = 1 << 22;
 let pairs: usize = 0;
 let rows: u32 = 0;
@@ -136,6 +141,7 @@ const draft: Outcome = changetype<Outcome>(memory.data(64, 8));
 
 export function start_check(): bool {
   pairs = 0;
+  outcome_count = 0;
   outcomes = take_pages(((OUTCOMES_MAX + 1) << OUTCOME_SHIFT) / 65536 + 1);
   outcome_index = take_pages(4);
   by_configuration = take_directory((1 << 26) >> BY_CONFIGURATION_PER_PAGE_SHIFT);
@@ -172,7 +178,8 @@ function find_candidates(name: u32, build_asked: bool): bool {
     for (let i = first_of_name(name); i != NONE && release != 0; i = next_of_name(i)) {
       const built = manifest(i);
       if (built.withdrawn || built.release != release || built.arch != arch) continue;
-      if (build_asked && built.build_id != candidate_build_id) continue;
+      // A build id that the catalog never saw is none of its manifests', also not of one without a build id.
+      if (build_asked && (candidate_build_id == 0 || built.build_id != candidate_build_id)) continue;
       fits = fits == NOT_BUILT_FOR ? i : SEVERAL;
     }
     store<u32>(paged(candidates, id), fits);
@@ -188,7 +195,7 @@ const ROWS_MAX: u32 = 256;
 function conflict_with(candidate: u32, installed: u32): i32 {
   let row: u32 = 0;
   while (row < rows && load<u32>(row_manifests + (<usize>row << 2)) != candidate) row++;
-    if (row == ROWS_MAX || (row + 1) * <u64>manifest_count > PAIRS_MAX) {
+  if (pairs == 0 || row == ROWS_MAX || (row + 1) * <u64>manifest_count > PAIRS_MAX) {
     return first_conflict(manifest(installed), manifest(candidate));
   }
   if (row == rows) {
@@ -311,6 +318,20 @@ function judge(words: usize): void {
   draft.replaces = hash;
 }
 
+/** Whether the same names are on both stacks. */
+function same_stacks(a: u32, b: u32): bool {
+  const of_a = words_of(a);
+  const of_b = words_of(b);
+  const count = load<u32>(of_a, 8) & 0xffff;
+  if (count != (load<u32>(of_b, 8) & 0xffff)) return false;
+  for (let i: u32 = 0; i < count; i++) {
+    const word_a = load<u32>(of_a + 12 + (<usize>i << 2));
+    const word_b = load<u32>(of_b + 12 + (<usize>i << 2));
+    if (word_a != word_b && installed_patch(word_a >> 2).name != installed_patch(word_b >> 2).name) return false;
+  }
+  return true;
+}
+
 /** The draft's outcome among those that there are. */
 function intern_draft(configuration: u32): u32 {
   while (true) {
@@ -322,31 +343,32 @@ function intern_draft(configuration: u32): u32 {
         load<u64>(known) == load<u64>(at) &&
         load<u64>(known, 8) == load<u64>(at, 8) &&
         load<u64>(known, 16) == load<u64>(at, 16) &&
-        load<u32>(known, 24) == load<u32>(at, 24)
+        load<u32>(known, 24) == load<u32>(at, 24) &&
+        ((draft.bits & REPLACES) == 0 || same_stacks(changetype<Outcome>(known).sample, configuration))
       ) {
         return value - 1;
       }
       slot = (slot + 1) & INDEX_MASK;
       value = load<u32>(outcome_index + (<usize>slot << 2));
     }
-    if (outcome_count < OUTCOMES_MAX - 1024 || (outcome_count < OUTCOMES_MAX && draft.sample == NONE)) {
+    const is_plain = (draft.bits & DIFFERING) == 0;
+    if (outcome_count < OUTCOMES_MAX - PLAIN_OUTCOMES || (is_plain && outcome_count < OUTCOMES_MAX)) {
       const fresh = outcome(outcome_count);
       memory.copy(changetype<usize>(fresh), at, 28);
-      fresh.sample = draft.sample == NONE ? NONE : configuration;
+      fresh.sample = draft.bits & MERGED ? NONE : configuration;
       fresh.hosts = 0;
       fresh.aged = 0;
       store<u32>(outcome_index + (<usize>slot << 2), ++outcome_count);
       return outcome_count - 1;
     }
-    if (draft.sample == NONE) return NONE;
-    // Too many different ones: what would be replaced, and who holds what, is no longer told apart.
+    if (is_plain) return NONE;
+    // Too many different ones: what would be replaced, who holds what, and what is missing is no longer told apart.
     draft.replaces = 0;
-    draft.bits &= <u8>~(HAS_CONFLICT | OFFERED | TRANSIENT | FIRST | REPLACES);
+    draft.bits = <u8>MERGED;
     draft.subject = NONE;
     draft.state = 0;
     draft.held = 0;
     draft.offered = 0;
-    draft.sample = NONE;
   }
 }
 
@@ -362,7 +384,7 @@ export function check(name: usize, name_bytes: u32, build_id: usize, build_id_by
   candidate_name = find(name, name_bytes);
   candidate_build_id = find_string(names, build_id, build_id_bytes);
   const known = find_string(names, name, name_bytes);
-  if (pairs == 0 || !resolve_all() || !find_candidates(known, build_id_bytes != 0)) return NONE;
+  if (!resolve_all() || !find_candidates(known, build_id_bytes != 0)) return NONE;
   for (let id: u32 = 0; id < configuration_count; id++) {
     const words = words_of(id);
     if (words == 0) continue;
@@ -378,6 +400,7 @@ export function check(name: usize, name_bytes: u32, build_id: usize, build_id_by
 
 /** Counts, beside each outcome, its hosts that were last heard of before `minute`. After `check`. */
 export function count_aged(minute: u32): void {
+  for (let i: u32 = 0; i < outcome_count; i++) outcome(i).aged = 0;
   for (let i: u32 = 0; i < host_count; i++) {
     if (minute_of(effective_time(host(i))) < minute) outcome(outcome_of_configuration(configuration_of(i))).aged++;
   }

@@ -3,18 +3,30 @@
 // Staged, because a fleet does not fit into a cache and WebAssembly has no prefetch: a block of events is decoded,
 // then its index slots are read, then its host records, then it is applied. The reads of a stage do not depend on
 // each other, so their cache misses overlap.
-import { apply_change, GAP_SEEN, observed_boot_hash, OVER_LIMIT, SEQUENCE_REUSED, STALE, TWO_WRITERS } from "./changes";
+import {
+  apply_change,
+  GAP_SEEN,
+  is_unreadable,
+  observed_boot_hash,
+  OVER_LIMIT,
+  SEQUENCE_REUSED,
+  STALE,
+  TWO_WRITERS,
+} from "./changes";
 import {
   close_configuration,
+  configuration_count,
   DISPUTED,
   GAP,
   leave_configuration,
+  LINGERING_MAX,
   NO_BASELINE,
   open_configuration,
   open_unknown,
   set_knowledge,
   set_lingering_count,
   set_stack_count,
+  STACK_MAX,
   words_of,
   worsen_knowledge,
 } from "./configurations";
@@ -37,7 +49,8 @@ import {
 } from "./hosts";
 import { installed_count, INSTALLED_MAX, kernel_count, KERNELS_MAX, NO_ROOM, strings } from "./tables";
 import { STRINGS_MAX } from "./strings";
-import { room_bytes, take_pages } from "./memory";
+import { limit_bytes, PAGE_BYTES, room_bytes, take_pages } from "./memory";
+import { MINUTES_PAGE_BYTES } from "./minutes";
 import { slot_tag, slot_value } from "./hash_index";
 import { error_index, Event, EVENT_STRIDE, EVENTS_MAX, OBSERVED, read_record, record_error } from "./record";
 
@@ -91,7 +104,10 @@ export const PARTITION_FULL: u32 = 1;
 export const NOT_A_FRAME: u32 = 2;
 
 let events: usize = 0;
+// The events that wait, how many of them are Observed, and how long their records are.
 let gathered: u32 = 0;
+let gathered_observed: u32 = 0;
+let gathered_bytes: u32 = 0;
 let partition: u32 = NONE;
 let partitions: u32 = 1;
 
@@ -118,6 +134,10 @@ export function start_fold(own_partition: u32, partition_count: u32): bool {
   partition = own_partition;
   partitions = partition_count;
   gathered = 0;
+  gathered_observed = 0;
+  gathered_bytes = 0;
+  outcome_count = 0;
+  quarantined_count = 0;
   next_offset = 0;
   log_time_ms = 0;
   stopped_at = NO_POSITION;
@@ -142,23 +162,52 @@ function count_anomalies(anomalies: u32): void {
   }
 }
 
-/** The worst that a record can need: every event a new host and a new configuration, every byte a new name. */
-function has_room(record_bytes: u32): bool {
-  // The shortest event that is one has 16 bytes.
-  const count: u64 = min(record_bytes / 16, EVENTS_MAX);
-  const bytes: u64 = count * (64 + 4 + 260 + 16 + 4 * 323 + 16) + <u64>record_bytes * 8 + (4 << 20);
+/** A new slot of an index, with its part of a segment that splits. */
+const SLOT_BYTES: u64 = 128;
+/** The worst that an event can need: a new host, a new configuration, a new minute. */
+const EVENT_BYTES: u64 = 64 + 4 + 256 + SLOT_BYTES + 16 + 4 * 324 + SLOT_BYTES + MINUTES_PAGE_BYTES;
+/** One that says UNREADABLE puts all that is installed on another kernel. */
+const ENTRIES_MAX: u64 = STACK_MAX + LINGERING_MAX;
+const UNREADABLE_BYTES: u64 = ENTRIES_MAX * (16 + SLOT_BYTES);
+/** A name takes ten bytes of its record, and here two slots, a string and an installed patch. */
+const BYTES_PER_RECORD_BYTE: u64 = 32;
+/** For tables that take whole pages. */
+const RESERVE_BYTES: u64 = 4 << 20;
+
+/** Whether `count` events surely fit; what a check needs of memory stays free too. */
+function has_room(count: u64, unreadable: u64, record_bytes: u64): bool {
+  const check_pages: u64 = (configuration_count >> 14) + (installed_count >> 12) + (kernel_count >> 14);
+  const bytes =
+    count * EVENT_BYTES +
+    unreadable * UNREADABLE_BYTES +
+    record_bytes * BYTES_PER_RECORD_BYTE +
+    check_pages * PAGE_BYTES +
+    RESERVE_BYTES;
   return (
     room_bytes() > bytes &&
     <u64>host_count + count < HOSTS_MAX &&
     <u64>strings.count + record_bytes / 3 < STRINGS_MAX &&
-    <u64>installed_count + record_bytes / 3 + count < INSTALLED_MAX &&
+    <u64>installed_count + record_bytes / 3 + count + unreadable * ENTRIES_MAX < INSTALLED_MAX &&
     <u64>kernel_count + count < KERNELS_MAX
   );
 }
 
-/** Whether a host could be added now. */
+/** How many of the events are Observed and say UNREADABLE: looked at only where room is short. */
+function count_unreadable(from: usize, count: u32): u32 {
+  let found: u32 = 0;
+  for (let i: u32 = 0; i < count; i++) {
+    const event = changetype<Event>(from + <usize>i * EVENT_STRIDE);
+    if (event.change == OBSERVED && is_unreadable(event)) found++;
+  }
+  return found;
+}
+
+/**
+ * Whether new hosts may come. A part of the memory is kept for the events of those that are there, and for what was
+ * let in and is not folded yet.
+ */
 export function room_for_host(): bool {
-  return has_room(16 * 1024);
+  return room_bytes() > limit_bytes() / 32 && has_room(1024, 0, 16 * 1024);
 }
 
 function write_outcome(event: Event, i: u32, previous: u64, effective_ms: u64, anomalies: u32, effect: u32): void {
@@ -285,15 +334,12 @@ function apply_gathered(): void {
     }
   }
   gathered = 0;
+  gathered_observed = 0;
+  gathered_bytes = 0;
 }
 
 /** Decodes a record and lets its events wait; one that is not good is noted. */
 function gather(from: usize, length: u32, offset: u64, first_index: u32): bool {
-  if (!has_room(length)) {
-    apply_gathered();
-    stopped_at = offset;
-    return false;
-  }
   const into = events + <usize>gathered * EVENT_STRIDE;
   const count = read_record(from, length, into, partition, partitions, strings.seed);
   if (count == 0) {
@@ -305,12 +351,25 @@ function gather(from: usize, length: u32, offset: u64, first_index: u32): bool {
       entry.index = error_index;
     }
   }
+  let observed: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
     const event = changetype<Event>(into + <usize>i * EVENT_STRIDE);
     event.log_time_ms = log_time_ms;
     event.position = (offset << INDEX_BITS) | (first_index + i);
+    if (event.change == OBSERVED) observed++;
+  }
+  if (count != 0 && !has_room(gathered + count, gathered_observed + observed, gathered_bytes + length)) {
+    // Those that wait have been promised their room; what is left of it may do for this record.
+    apply_gathered();
+    if (!has_room(count, count_unreadable(into, count), length)) {
+      stopped_at = offset;
+      return false;
+    }
+    memory.copy(events, into, <usize>count * EVENT_STRIDE);
   }
   gathered += count;
+  gathered_observed += observed;
+  gathered_bytes += length;
   if (gathered >= GATHER) apply_gathered();
   next_offset = offset + 1;
   return true;

@@ -35,6 +35,10 @@ export function take_pages(count: u32): usize {
   return address;
 }
 
+export function limit_bytes(): u64 {
+  return <u64>page_limit * PAGE_BYTES;
+}
+
 /** Bytes that may still be taken. */
 export function room_bytes(): u64 {
   return <u64>(page_limit - next_page) * PAGE_BYTES;

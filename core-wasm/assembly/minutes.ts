@@ -1,12 +1,16 @@
 // How many hosts were last heard of in each minute, so that the number of stale hosts costs no scan of hosts.
-// A direct table by minute since 1970: a root of pages, each with a total.
-import { take_directory, take_pages } from "./memory";
+// A direct table by minute since 1970: a root of pages, each with a total. The pages are small, since an event of any
+// instant may need one.
+import { Arena, arena_take, start_arena, take_directory } from "./memory";
 
-const MINUTES_PER_PAGE_SHIFT: u32 = 14;
+const MINUTES_PER_PAGE_SHIFT: u32 = 10;
+/** What an event may cost here. */
+export const MINUTES_PAGE_BYTES: u32 = 4 << MINUTES_PER_PAGE_SHIFT;
 /** 2^27 minutes reach to the year 2225; later instants count in the last one. */
 const MINUTES_MAX: u32 = 1 << 27;
 const PAGES: u32 = MINUTES_MAX >> MINUTES_PER_PAGE_SHIFT;
 
+const arena: Arena = changetype<Arena>(memory.data(16));
 let root: usize = 0;
 let totals: usize = 0;
 let lowest_page: u32 = PAGES;
@@ -17,6 +21,7 @@ export function start_minutes(): bool {
   totals = take_directory(PAGES);
   lowest_page = PAGES;
   highest_page = 0;
+  start_arena(arena);
   return root != 0 && totals != 0;
 }
 
@@ -30,7 +35,7 @@ export function add_to_minute(minute: u32): bool {
   const page = minute >> MINUTES_PER_PAGE_SHIFT;
   const pointer = root + (<usize>page << 2);
   if (load<u32>(pointer) == 0) {
-    const fresh = take_pages(1);
+    const fresh = arena_take(arena, MINUTES_PAGE_BYTES);
     if (fresh == 0) return false;
     store<u32>(pointer, <u32>fresh);
     lowest_page = min(lowest_page, page);

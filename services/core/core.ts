@@ -83,7 +83,8 @@ const PAGE_BYTES = 65536;
 /** 2^32 less a reserve, so that no address wraps. */
 export const MEMORY_BYTES_MAX = (65536 - 16) * PAGE_BYTES;
 
-const utf8 = new TextDecoder();
+/** U+FEFF at the beginning of a text is a part of it. */
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 const to_utf8 = new TextEncoder();
 
 export interface CoreOptions {
@@ -172,8 +173,12 @@ export interface CheckOutcome {
   verdict: Verdict;
   reason: Reason | null;
   warnings: Warning[];
+  /** Null beside `incompatible` as `replaces` may be. */
   conflict: CheckConflict | null;
-  /** An installed patch that the catalog does not tell of; `candidate`: it is the candidate that is not told of. */
+  /**
+   * An installed patch that the catalog does not tell of; `candidate`: it is the candidate that is not told of. Null
+   * beside `unknown: manifest` as `replaces` may be.
+   */
   unresolved: (Reference & { manifest: "missing" | "ambiguous" | "states_unknown" }) | "candidate" | null;
   /** Names that would be replaced, oldest first; null where too many outcomes differ to tell them apart. */
   replaces: string[] | null;
@@ -310,6 +315,7 @@ export class Core {
     return Number(this.#core.log_time_ms());
   }
 
+  /** The record that did not fit; null where all did. */
   get stopped_at(): bigint | null {
     // A u64 comes out of WebAssembly signed.
     const offset = BigInt.asUintN(64, this.#core.stopped_at());
@@ -329,6 +335,7 @@ export class Core {
     return Object.fromEntries(entries) as Record<Anomaly, number>;
   }
 
+  /** Whether new hosts may come: false while there is still room for those that are there. */
   get room_for_host(): boolean {
     return this.#core.room_for_host() !== 0;
   }

@@ -33,7 +33,8 @@ export interface CutBatch {
 
 const EMPTY = 19;
 const RECORD_TOO_LARGE = 17;
-const utf8 = new TextDecoder();
+/** U+FEFF at the beginning of a text is a part of it. */
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 export class WayIn {
   #core: Exports;
