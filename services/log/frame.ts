@@ -18,7 +18,7 @@ import { crc32 } from "node:zlib";
 
 export const FRAME_HEADER_BYTES = 40;
 export const RECORD_HEADER_BYTES = 8;
-/** FORMATS: 900 KiB a record, which with Kafka's framing stays below its 1,048,588 bytes. */
+/** docs/formats.md: 900 KiB a record, which with Kafka's framing stays below its 1,048,588 bytes. */
 export const RECORD_BYTES_MAX = 900 * 1024;
 /** A frame takes whole records up to this, with their headers, or one larger record. */
 export const FRAME_RECORDS_BYTES = 16 * 1024;

@@ -158,11 +158,12 @@ export async function check_segment(place: Place, segment: Segment, next: Segmen
   return cursor;
 }
 
-function segment_start(segment: Segment): Cursor {
+export function segment_start(segment: Segment): Cursor {
   return { position: 0, next_offset: segment.first_offset, log_time_ms: 0, last: null };
 }
 
-async function find_segments(place: Place): Promise<Segment[]> {
+/** The directory's segments by offset, unread; the first one begins at 0. Throws LogCorruption. */
+export async function find_segments(place: Place): Promise<Segment[]> {
   const names = (await place.disk.list(place.directory)) ?? [];
   const segments: Segment[] = [];
   for (const name of names) {
@@ -180,7 +181,7 @@ async function find_segments(place: Place): Promise<Segment[]> {
 }
 
 /** A segment begins where the one before it ends, the first one at 0. */
-function check_join(place: Place, segment: Segment, next_offset: bigint): void {
+export function check_join(place: Place, segment: Segment, next_offset: bigint): void {
   if (segment.first_offset === next_offset) return;
   const reason =
     segment.first_offset > next_offset

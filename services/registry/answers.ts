@@ -50,6 +50,9 @@ export const Policy = z.object({
 
 export const Reference = z.object({ name: z.string(), build_id: Hex.nullable() });
 
+/** Where an event stands: its record's offset in the partition's log, and its index in the record. */
+export const EventPosition = z.object({ partition: z.number().int(), offset: U64, index: Count });
+
 export const HostAnswer = z.object({
   host_id: z.string(),
   partition: z.number().int(),
@@ -68,7 +71,8 @@ export const HostAnswer = z.object({
       name: z.string(),
       build_id: Hex.nullable(),
       phase: PhaseName,
-      since: Time.nullable(),
+      since: Time.describe("when it came to the stack, as far as the history tells"),
+      event: EventPosition.describe("the event that put it there"),
       manifest: z.enum(["known", "missing", "ambiguous"]),
       states: z.array(StateEntry).nullable().describe("null where the manifest or its states are not known"),
     }),
@@ -83,7 +87,7 @@ export const HostAnswer = z.object({
 
 export const HistoryEntry = z
   .object({
-    position: z.object({ partition: z.number().int(), offset: U64, index: Count }),
+    position: EventPosition,
     log_time: Time,
     time: Time,
     effective_time: Time,
@@ -160,7 +164,10 @@ export const HostVerdict = z.object({
   host_id: z.string(),
   verdict: VerdictName,
   reason: z.string().nullable(),
-  conflict: Conflict.nullable(),
+  conflict: Conflict.extend({
+    since: Time.optional().describe("where one host is asked for: when its holder came to the stack"),
+    event: EventPosition.optional().describe("likewise: the event that put it there"),
+  }).nullable(),
   unresolved: Reference.extend({ manifest: z.enum(["missing", "ambiguous", "states_unknown"]) }).nullable(),
   replaces: z.array(z.string()),
   warnings: z.array(z.enum(["forced", "irreversible", "built_for_other_kernel"])),
@@ -219,17 +226,22 @@ export const ReplayAnswer = z.object({
       hosts: Count,
       digest: z.string(),
       events: Count,
+      matches: z.boolean(),
     }),
   ),
   matches: z.boolean(),
 });
 
-/** One manifest of the catalog: what was published, and whether it still counts. */
-export const PatchEntry = z.object({
+const ManifestRecord = z.object({
   offset: U64.describe("of the catalog's record"),
-  time: Time.describe("when it was published"),
+  time: Time.describe("when the record was written"),
   manifest: z.record(z.string(), z.unknown()).describe("its JSON form, as it can be published again"),
+});
+
+/** One manifest of the catalog: what was published, and whether it still counts. */
+export const PatchEntry = ManifestRecord.extend({
   withdrawn: z.object({ offset: U64, time: Time, reason: z.string(), by: z.string() }).nullable(),
+  refused: z.array(ManifestRecord).describe("others that claimed the same identity later"),
 });
 
 export const Published = z.object({
@@ -245,6 +257,7 @@ export const Published = z.object({
 
 export const Withdrawal = z.object({ offset: U64 });
 
+export type EventPosition = z.infer<typeof EventPosition>;
 export type Positions = z.infer<typeof Positions>;
 export type At = z.infer<typeof At>;
 export type Ack = z.infer<typeof Ack>;

@@ -4,8 +4,8 @@ import { event_to_json } from "../events/json.js";
 import { change_of } from "../events/schema.js";
 import { format_time } from "../events/time.js";
 import { u64_to_bigint } from "../events/u64.js";
-import type { At, HistoryEntry, HostAnswer, StateAnswer } from "./answers.js";
-import type { HostStory, StoryStep } from "./host_story.js";
+import type { At, EventPosition, HistoryEntry, HostAnswer, StateAnswer } from "./answers.js";
+import type { Arrival, HostStory, StoryStep } from "./host_story.js";
 import type { Instant, StateLookup } from "./service.js";
 
 export interface HostQuestion {
@@ -78,7 +78,7 @@ export async function host_answer(question: HostQuestion, story: HostStory): Pro
     if (as_of_ms === undefined || step.effective_time_ms <= as_of_ms) last = step;
   }
   if (last === null) return null;
-  const { configuration, since } = last;
+  const { configuration, arrivals } = last;
   return {
     host_id: question.host_id,
     partition: question.partition,
@@ -98,7 +98,8 @@ export async function host_answer(question: HostQuestion, story: HostStory): Pro
         name: entry.name,
         build_id: entry.build_id,
         phase: entry.phase,
-        since: since.has(entry.name) ? format_time(since.get(entry.name)!) : null,
+        since: format_time(arrivals.get(entry.name)!.effective_time_ms),
+        event: event_position(question.partition, arrivals.get(entry.name)!),
         manifest: manifest_word(entry),
         states: states?.map(({ id, version }) => ({ id: String(id), version })) ?? null,
       };
@@ -163,11 +164,15 @@ export async function state_answer(
   }
 }
 
+function event_position(partition: number, { offset, index }: Arrival): EventPosition {
+  return { partition, offset: String(offset), index };
+}
+
 export function history_entry(partition: number, step: StoryStep): HistoryEntry {
   const change = change_of(step.event);
   const fields = (change && (event_to_json(step.event)[change] as Record<string, unknown>)) ?? {};
   return {
-    position: { partition, offset: String(step.offset), index: step.index },
+    position: event_position(partition, step),
     log_time: format_time(step.log_time_ms),
     time: format_time(u64_to_bigint(step.event.time_unix_ms)),
     effective_time: format_time(step.effective_time_ms),

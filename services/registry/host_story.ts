@@ -12,7 +12,14 @@ import type { Log } from "../log/log.js";
 import type { CatalogFacts } from "./catalog_feed.js";
 import { type StateLife, state_lives } from "./state_life.js";
 
-/** Ends before any event: the state of a host of which nothing is known. */
+/** Of a patch on the stack. */
+export interface Arrival {
+  effective_time_ms: number;
+  offset: bigint;
+  index: number;
+}
+
+/** An event of the host, and what stands after it. */
 export interface StoryStep {
   offset: bigint;
   index: number;
@@ -27,8 +34,8 @@ export interface StoryStep {
   sequence: number;
   boot_id: string | null;
   boot_time_unix_s: bigint | null;
-  /** When each patch came to the stack, by name; effective time, ms. */
-  since: ReadonlyMap<string, number>;
+  /** The event that put each patch on the stack, by name. */
+  arrivals: ReadonlyMap<string, Arrival>;
   states: StateLife[];
 }
 
@@ -63,7 +70,7 @@ export class HostStory {
   readonly #known_at_ms: number | null;
   // The manifests given to the core so far: their names, and their states by the core's number.
   #names = new Set<string>();
-  #states: CoreState[][] = [];
+  #states: (CoreState[] | null)[] = [];
   #folded: { batch: Uint8Array; offset: bigint; index: number; log_time_ms: number }[] = [];
   /** Next offset of what was read. */
   next_offset = 0n;
@@ -88,7 +95,7 @@ export class HostStory {
     let stream = 0n;
     let boot_id: string | null = null;
     let boot_time_unix_s: bigint | null = null;
-    let since = new Map<string, number>();
+    let arrivals = new Map<string, Arrival>();
     let completed = new Set<string>();
     for await (const frame of this.#source.log.read(0n)) {
       if (this.#known_at_ms !== null && frame.log_time_ms > this.#known_at_ms) return;
@@ -123,8 +130,9 @@ export class HostStory {
             disabled,
             disabled !== null && completed.has(disabled),
           );
-          since = new Map(
-            configuration.stack.map(({ name }) => [name, since.get(name) ?? effective_time_ms] as const),
+          const arrival = { effective_time_ms, offset, index };
+          arrivals = new Map(
+            configuration.stack.map(({ name }) => [name, arrivals.get(name) ?? arrival] as const),
           );
           const stood = new Set(stack.map((entry) => entry.name));
           completed = new Set(
@@ -149,7 +157,7 @@ export class HostStory {
             sequence: facts.sequence,
             boot_id,
             boot_time_unix_s,
-            since,
+            arrivals,
             states,
           };
         }
@@ -178,7 +186,7 @@ export class HostStory {
     return this.#core;
   }
 
-  /** The manifest's states array, as the kernel sees it. */
+  /** The manifest's states array, as the kernel sees it; null: it does not say. */
   states_of(manifest: number): readonly CoreState[] | null {
     return this.#states[manifest] ?? null;
   }
@@ -191,7 +199,7 @@ export class HostStory {
       if (this.#names.has(name)) continue;
       this.#names.add(name);
       for (const { manifest } of this.#source.facts.of_name(name, this.#known_at_ms)) {
-        this.#states[this.#core.put_manifest(manifest)] = manifest.states;
+        this.#states[this.#core.put_manifest(manifest)] = manifest.states_unknown ? null : manifest.states;
         fresh = true;
       }
     }

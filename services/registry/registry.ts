@@ -117,7 +117,8 @@ async function open_claimed(
   const shards: ShardClient[] = [];
   const { catalog, torn } = await open_catalog(options.data, now, (fact) => {
     if (shards.length === 0) facts.push(fact);
-    for (const shard of shards) void shard.ask("catalog", [fact]);
+    // A shard that is gone ends the registry: whoever asked is told by its own question.
+    for (const shard of shards) shard.ask("catalog", [fact]).catch(() => {});
   });
   if (torn) report(`catalog: cut ${torn.bytes} bytes of a torn tail at byte ${torn.byte}`);
   const count = Math.min(partitions, options.shards ?? Math.max(1, availableParallelism() - 1));
@@ -190,6 +191,11 @@ export class Registry implements RegistryService {
   /** The registry's directory. */
   get data(): string {
     return this.#parts.claim.directory;
+  }
+
+  /** Resolves if a shard ends and was not asked to: then the registry can answer for its partitions no more. */
+  get lost(): Promise<Error> {
+    return Promise.race(this.#parts.shards.map((shard) => shard.lost));
   }
 
   /** Where the owner listens for commands on its directory. */
@@ -279,9 +285,12 @@ export class Registry implements RegistryService {
   async *check_hosts(candidate: Candidate, options: HostCheckOptions): AsyncGenerator<HostVerdict> {
     this.#known_candidate(candidate);
     const { host_id = null, verdicts = null, max_age_ms = null } = options;
-    const partitions = host_id === null ? this.#shard_of.keys() : [this.partition_of(host_id)];
+    const begin = options.after === undefined ? 0 : this.partition_of(options.after);
+    const partitions =
+      host_id === null ? [...this.#shard_of.keys()].slice(begin) : [this.partition_of(host_id)];
     const at_ms = this.#parts.now();
     for (const partition of partitions) {
+      const after = partition === begin ? (options.after ?? null) : null;
       for (let first: number | null = 0; first !== null; ) {
         const question: HostsCheckQuestion = {
           candidate,
@@ -290,11 +299,15 @@ export class Registry implements RegistryService {
           partition,
           verdicts,
           host_id,
+          after,
           first,
           count_max: HOSTS_PAGE,
         };
         const page: HostsPage = await this.#shard(partition).ask("check_hosts", [question]);
-        for (const host of page.hosts) yield host_verdict(host, candidate);
+        for (const host of page.hosts) {
+          const said = host_verdict(host, candidate);
+          yield host_id === null ? said : await this.#with_event(said);
+        }
         first = page.next;
       }
     }
@@ -303,10 +316,8 @@ export class Registry implements RegistryService {
   async fleet(): Promise<FleetRow[]> {
     const partitions = await this.#ask_all("fleet", []);
     const rows = new Map<string, FleetRow>();
-    for (const { partition, rows: found } of partitions) {
-      if (found === null)
-        throw new Problem("unavailable", `partition ${partition} is broken: the fleet is not whole`);
-      for (const row of found) {
+    for (const { rows: found } of partitions) {
+      for (const row of found ?? []) {
         const { hosts, ...what } = row;
         const key = JSON.stringify(what);
         const known = rows.get(key);
@@ -362,6 +373,16 @@ export class Registry implements RegistryService {
   /** Throws Problem for an id that no host can have. */
   partition_of(host_id: string): number {
     return partition_of(new TextEncoder().encode(host_id), this.partitions);
+  }
+
+  /** The verdict with the event that put the conflict's holder on the host's stack. */
+  async #with_event(said: HostVerdict): Promise<HostVerdict> {
+    if (said.conflict === null) return said;
+    const { holder } = said.conflict;
+    const held = (await this.host(said.host_id, {}))?.stack.find((entry) => entry.name === holder);
+    // What happened between the two questions may have taken the holder away.
+    if (held === undefined) return said;
+    return { ...said, conflict: { ...said.conflict, since: held.since, event: held.event } };
   }
 
   #shard(partition: number): ShardClient {

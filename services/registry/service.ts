@@ -36,8 +36,10 @@ export interface CheckOptions {
 export interface HostCheckOptions extends CheckOptions {
   /** Only hosts with one of these verdicts. */
   verdicts?: VerdictName[];
-  /** Only this host. */
+  /** Only this host; a conflict then tells the event that put its holder there. */
   host_id?: string;
+  /** Only hosts behind this one: a page begins where the one before it ended. */
+  after?: string;
 }
 
 export type StateLookup = { of: string } | { prev_of: string };
@@ -73,8 +75,9 @@ export interface RegistryService {
   /** Null: not known at the asked instant. */
   state(host_id: string, state: bigint, instant: Instant, lookup?: StateLookup): Promise<StateAnswer | null>;
   check(candidate: Candidate, options: CheckOptions): Promise<CheckAnswer>;
-  /** In the order of partitions and of each partition's hosts; `cursor` goes on where a page ended. */
+  /** In the order of partitions and of each partition's hosts; those of broken partitions are left out. */
   check_hosts(candidate: Candidate, options: HostCheckOptions): AsyncIterable<HostVerdict>;
+  /** The most hosts first; those of broken partitions are left out. */
   fleet(): Promise<FleetRow[]>;
   /** Of the live state, by partition, each at its own next offset. */
   digests(): Promise<PartitionDigest[]>;

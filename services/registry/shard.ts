@@ -1,6 +1,7 @@
 /** A shard: some partitions, and the answers about them. Runs in a worker thread; shard_worker.ts is its door. */
 import type { Verdict } from "../core/codes.js";
 import { type CheckOutcome, Core } from "../core/core.js";
+import { Problem } from "../events/problem.js";
 import type { Disk } from "../log/disk.js";
 import type { FleetRow, HistoryEntry } from "./answers.js";
 import { CatalogFacts } from "./catalog_feed.js";
@@ -165,10 +166,10 @@ export class Shard implements ShardWork {
 
   check_hosts(question: HostsCheckQuestion): HostsPage {
     const partition = this.#partition(question.partition);
-    partition.serving_log();
+    if (!partition.serves) return { hosts: [], next: null };
     const { core } = partition;
     const outcomes = this.#outcomes(partition, question);
-    const { host_id, verdicts, max_age_ms, at_ms } = question;
+    const { host_id, after, verdicts, max_age_ms, at_ms } = question;
     const tell = (host: number, outcome: CheckOutcome): HostOutcome | null => {
       const facts = core.host(host);
       const aged = max_age_ms !== null && is_stale(facts.effective_time_ms, at_ms, max_age_ms);
@@ -187,7 +188,15 @@ export class Shard implements ShardWork {
     const wanted = outcomes.map(
       ({ verdict }) => verdicts === null || max_age_ms !== null || verdicts.includes(verdict as Verdict),
     );
-    const page = core.hosts_page(question.first, wanted, question.count_max);
+    const last = after === null ? null : core.find_host(after);
+    if (after !== null && last === null) {
+      throw new Problem("bad_input", `there is no host ${after} to go on behind`, {
+        field: "cursor",
+        value: after,
+      });
+    }
+    const first = last === null ? question.first : Math.max(question.first, last + 1);
+    const page = core.hosts_page(first, wanted, question.count_max);
     const hosts = page.hosts
       .map(([host, outcome]) => tell(host, outcomes[outcome]!))
       .filter((one) => one !== null);

@@ -22,9 +22,16 @@ export class ShardClient {
   readonly #waiting = new Map<number, Waiting>();
   #next_id = 1;
   #gone: Error | null = null;
+  #closing = false;
+  /** Resolves if the thread ends and was not asked to: its partitions have nobody then. */
+  readonly lost: Promise<Error>;
+  #tell_lost: (error: Error) => void = () => {};
 
   private constructor(start: ShardStart) {
     this.partitions = start.partitions;
+    this.lost = new Promise((resolve) => {
+      this.#tell_lost = resolve;
+    });
     this.#worker = new Worker(new URL("./shard_worker.js", import.meta.url), { workerData: start });
     this.#worker.on("message", (response: ShardResponse) => this.#settle(response));
     this.#worker.on("error", (error) => this.#lose(error));
@@ -58,6 +65,7 @@ export class ShardClient {
 
   /** Finishes what it does, writes what it has to, and ends the thread. */
   async close(): Promise<void> {
+    this.#closing = true;
     if (this.#gone === null) await this.ask("close", []);
     await this.#worker.terminate();
   }
@@ -79,6 +87,7 @@ export class ShardClient {
 
   #lose(error: Error): void {
     this.#gone ??= error;
+    if (!this.#closing) this.#tell_lost(error);
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
   }

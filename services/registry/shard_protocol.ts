@@ -90,6 +90,8 @@ export interface HostsCheckQuestion extends CheckQuestion {
   partition: number;
   verdicts: Verdict[] | null;
   host_id: string | null;
+  /** Only hosts behind this one. */
+  after: string | null;
   /** Host number to begin with. */
   first: number;
   count_max: number;
@@ -97,7 +99,7 @@ export interface HostsCheckQuestion extends CheckQuestion {
 
 export interface HostsPage {
   hosts: HostOutcome[];
-  /** Host number to go on with; null: that was the last page. */
+  /** Host number to go on with; null: that was the last page, or the partition is broken. */
   next: number | null;
 }
 

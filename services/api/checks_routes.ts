@@ -1,0 +1,121 @@
+/** May this livepatch be loaded there? Counts for the fleet, or one line a host. */
+import { isUtf8 } from "node:buffer";
+import { type OpenAPIHono, z } from "@hono/zod-openapi";
+import { shorten } from "../events/place.js";
+import { Problem } from "../events/problem.js";
+import { parse_json } from "../events/strict_json.js";
+import { parse_duration } from "../events/time.js";
+import { CheckAnswer, HostVerdict, VerdictName } from "../registry/answers.js";
+import type { HostCheckOptions, RegistryService } from "../registry/service.js";
+import { read_body, require_media_type, text_of } from "./body.js";
+import { not_known } from "./hosts_routes.js";
+import {
+  answer_list,
+  bad_cursor,
+  broken_partitions,
+  list_content,
+  nothing_missing,
+  PAGE_ITEMS_DEFAULT,
+  PAGE_ITEMS_MAX,
+} from "./lists.js";
+import { parse_candidate, parse_host_id, refuse_first_issue } from "./parameters.js";
+import { PROBLEM_RESPONSES } from "./problem_responses.js";
+
+/** The largest request that makes sense has a host id and a cursor of 255 bytes each, in JSON's escapes. */
+const CHECK_BODY_BYTES_MAX = 64 * 1024;
+
+const CheckRequest = z
+  .strictObject({
+    patch: z
+      .string()
+      .describe("NAME: for each host the manifest of its release and arch; NAME@BUILDID: that one"),
+    max_age: z
+      .string()
+      .optional()
+      .describe("such as 26h: hosts not heard of for longer are `unknown: stale`"),
+    hosts: z.boolean().optional().describe("one line a host in place of the counts"),
+    verdicts: z.array(VerdictName).min(1).optional().describe("with hosts: only hosts with one of these"),
+    host_id: z.string().optional().describe("with hosts: only this one"),
+    limit: z
+      .number()
+      .int()
+      .min(1)
+      .max(PAGE_ITEMS_MAX)
+      .optional()
+      .describe(`by default ${PAGE_ITEMS_DEFAULT}`),
+    cursor: z.string().optional().describe("with hosts: `next` of the page before"),
+  })
+  .openapi("CheckRequest");
+type CheckRequest = z.infer<typeof CheckRequest>;
+
+const OF_HOSTS = ["verdicts", "host_id", "limit", "cursor"] as const;
+
+const CheckDocument = CheckAnswer.openapi("Check");
+const VerdictDocument = HostVerdict.openapi("HostVerdict");
+
+export function add_checks_routes(app: OpenAPIHono, registry: RegistryService): void {
+  const hosts = list_content("hosts", VerdictDocument);
+  // Registered by hand: the body is read by the strict parser, which also refuses a key given twice.
+  app.openAPIRegistry.registerPath({
+    method: "post",
+    path: "/v1/checks",
+    summary: "Which hosts' kernels would refuse a livepatch, on which state, held by which patch",
+    request: { body: { required: true, content: { "application/json": { schema: CheckRequest } } } },
+    responses: {
+      200: {
+        description: "Counts; with `hosts` a page of verdicts, or every line of them",
+        content: {
+          ...hosts,
+          "application/json": { schema: z.union([CheckDocument, hosts["application/json"]!.schema]) },
+        },
+      },
+      ...PROBLEM_RESPONSES,
+    },
+  });
+
+  app.post("/v1/checks", async (c) => {
+    require_media_type(c, ["application/json"]);
+    const request = parse_request(await read_body(c, CHECK_BODY_BYTES_MAX));
+    const candidate = parse_candidate(request.patch, "patch");
+    const max_age_ms = request.max_age === undefined ? undefined : parse_duration(request.max_age, "max_age");
+    const age = max_age_ms === undefined ? {} : { max_age_ms };
+    if (request.hosts !== true) return c.json(await registry.check(candidate, age));
+
+    const options: HostCheckOptions = { ...age };
+    if (request.verdicts !== undefined) options.verdicts = request.verdicts;
+    if (request.host_id !== undefined) {
+      options.host_id = parse_host_id(request.host_id);
+      if ((await registry.host(options.host_id, {})) === null)
+        throw await not_known(registry, options.host_id, {});
+    }
+    if (request.cursor !== undefined) options.after = parse_cursor(request.cursor);
+    return answer_list(c, {
+      name: "hosts",
+      items: registry.check_hosts(candidate, options),
+      cursor_of: ({ host_id }) => Buffer.from(host_id).toString("base64url"),
+      limit: request.limit,
+      missing_partitions: options.host_id === undefined ? () => broken_partitions(registry) : nothing_missing,
+    });
+  });
+}
+
+function parse_request(body: Uint8Array): CheckRequest {
+  const given = parse_json(text_of(body));
+  const parsed = CheckRequest.safeParse(given);
+  if (!parsed.success) refuse_first_issue(parsed.error, given, "body");
+  const stray = OF_HOSTS.find((field) => parsed.data[field] !== undefined);
+  if (parsed.data.hosts !== true && stray !== undefined) {
+    throw new Problem("bad_input", `${stray}: only together with "hosts": true`, {
+      field: stray,
+      value: shorten(parsed.data[stray]),
+    });
+  }
+  return parsed.data;
+}
+
+/** A page's cursor is its last host: its id says the partition, and hosts keep their order in it. */
+function parse_cursor(cursor: string): string {
+  const last = Buffer.from(cursor, "base64url");
+  if (last.length === 0 || !isUtf8(last)) throw bad_cursor(cursor);
+  return last.toString("utf8");
+}

@@ -1,0 +1,75 @@
+/** For those who watch the server: is it there, may it be asked, what does it count, what does it offer. */
+import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import type { RegistryService } from "../registry/service.js";
+import type { ServerMetrics } from "./metrics.js";
+
+const Broken = z.array(z.object({ partition: z.number().int(), reason: z.string() }));
+const Readiness = z
+  .object({ ready: z.boolean(), partitions: z.number().int(), broken: Broken })
+  .openapi("Readiness");
+
+const healthz_route = createRoute({
+  method: "get",
+  path: "/healthz",
+  summary: "The process answers",
+  responses: {
+    200: {
+      description: "It does",
+      content: { "application/json": { schema: z.object({ status: z.literal("ok") }) } },
+    },
+  },
+});
+
+const readyz_route = createRoute({
+  method: "get",
+  path: "/readyz",
+  summary: "Whether questions can be answered, and which partitions cannot",
+  responses: {
+    200: {
+      description: "At least one partition answers; those in `broken` do not",
+      content: { "application/json": { schema: Readiness } },
+    },
+    503: { description: "None answers", content: { "application/json": { schema: Readiness } } },
+  },
+});
+
+const metrics_route = createRoute({
+  method: "get",
+  path: "/metrics",
+  summary: "Counters and histograms for Prometheus",
+  responses: { 200: { description: "Exposition format", content: { "text/plain": { schema: z.string() } } } },
+});
+
+export function add_health_routes(
+  app: OpenAPIHono,
+  registry: RegistryService,
+  metrics: ServerMetrics,
+  version: string,
+): void {
+  app.openapi(healthz_route, (c) => c.json({ status: "ok" as const }, 200));
+
+  app.openapi(readyz_route, async (c) => {
+    const broken = (await registry.status()).flatMap(({ partition, broken: reason }) =>
+      reason === null ? [] : [{ partition, reason }],
+    );
+    const ready = broken.length < registry.partitions;
+    return c.json({ ready, partitions: registry.partitions, broken }, ready ? 200 : 503);
+  });
+
+  app.openapi(metrics_route, async (c) => {
+    metrics.show(await registry.status());
+    c.header("content-type", metrics.registry.contentType);
+    return c.text(await metrics.registry.metrics(), 200);
+  });
+
+  app.doc31("/openapi.json", {
+    openapi: "3.1.0",
+    info: {
+      title: "klpstate",
+      version,
+      description:
+        "An event-sourced registry of Linux kernel livepatch system states. 64-bit integers are decimal strings, " +
+        "bytes are lower-case hex, times are RFC 3339 in UTC; a fact that is not known is null.",
+    },
+  });
+}

@@ -1,0 +1,82 @@
+/**
+ * Problems as RFC 9457 documents, and back: the server writes them, the CLI reads them, so that a person sees the same
+ * message whichever way the question went.
+ */
+import { z } from "@hono/zod-openapi";
+import { Problem, type ProblemCode, type ProblemParts } from "../events/problem.js";
+
+export const PROBLEM_MEDIA_TYPE = "application/problem+json";
+
+export const ProblemDocument = z
+  .object({
+    type: z.string().describe("urn:klpstate:problem:CODE, or about:blank"),
+    title: z.string(),
+    status: z.number().int(),
+    detail: z.string(),
+    field: z.string().optional().describe("where in the document"),
+    line: z.number().int().optional().describe("line of an NDJSON text, from 1"),
+    value: z.string().optional().describe("the offending value, shortened"),
+    limit: z.string().optional().describe("the limit that it does not keep"),
+  })
+  .openapi("Problem");
+
+export type ProblemDocument = z.infer<typeof ProblemDocument>;
+
+const TYPE_PREFIX = "urn:klpstate:problem:";
+
+const KINDS: Record<ProblemCode, { status: number; title: string }> = {
+  bad_input: { status: 400, title: "Bad input" },
+  too_large: { status: 413, title: "Over a limit of size" },
+  not_found: { status: 404, title: "Not known" },
+  contradiction: { status: 409, title: "Contradicts a stored fact" },
+  unsupported_media_type: { status: 415, title: "Unsupported media type" },
+  partition_full: { status: 507, title: "No room for another host" },
+  disk_full: { status: 507, title: "No room on the disk" },
+  unavailable: { status: 503, title: "Not available now" },
+};
+
+/** What is no Problem is a fault of the server: its message may say more than a stranger should read. */
+export function document_of(error: unknown): ProblemDocument {
+  if (!(error instanceof Problem)) {
+    return plain_document(500, "Internal error", "the server failed; its log says more");
+  }
+  const kind = KINDS[error.code];
+  return {
+    type: TYPE_PREFIX + error.code,
+    title: kind.title,
+    status: kind.status,
+    detail: error.message,
+    ...given_parts(error.parts),
+  };
+}
+
+/** For what HTTP itself has a word for. */
+export function plain_document(status: number, title: string, detail: string): ProblemDocument {
+  return { type: "about:blank", title, status, detail };
+}
+
+export function problem_response(document: ProblemDocument): Response {
+  return new Response(`${JSON.stringify(document)}\n`, {
+    status: document.status,
+    headers: { "content-type": PROBLEM_MEDIA_TYPE, "cache-control": "no-store" },
+  });
+}
+
+/** The Problem that a document tells of; a type that this version does not know counts by its status. */
+export function problem_of(document: ProblemDocument): Problem {
+  const code = document.type.startsWith(TYPE_PREFIX) ? document.type.slice(TYPE_PREFIX.length) : "";
+  return new Problem(
+    code in KINDS ? (code as ProblemCode) : document.status >= 500 ? "unavailable" : "bad_input",
+    document.detail,
+    given_parts(document),
+  );
+}
+
+function given_parts(parts: { [Part in keyof ProblemParts]: ProblemParts[Part] | undefined }): ProblemParts {
+  return {
+    ...(parts.field !== undefined && { field: parts.field }),
+    ...(parts.line !== undefined && { line: parts.line }),
+    ...(parts.value !== undefined && { value: parts.value }),
+    ...(parts.limit !== undefined && { limit: parts.limit }),
+  };
+}

@@ -1,0 +1,144 @@
+/** `klpstate check`: may this livepatch be loaded there? */
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { shorten } from "../events/place.js";
+import { Problem } from "../events/problem.js";
+import { type CheckAnswer, type HostVerdict, VerdictName } from "../registry/answers.js";
+import { ask_document, ask_lines } from "./ask.js";
+import {
+  type Asking,
+  type AskOptions,
+  ask_and_end,
+  type ExitCode,
+  type Session,
+  with_ask_options,
+  with_examples,
+} from "./command.js";
+import type { Door } from "./door.js";
+import { check_text } from "./render/check_text.js";
+import { host_verdict_text, host_verdicts_text } from "./render/host_verdicts_text.js";
+
+interface CheckOptions extends AskOptions {
+  hosts?: boolean;
+  host?: string;
+  verdict?: VerdictName[];
+  maxAge?: string;
+}
+
+/** Rows are lined up with each other in parts, so that the first ones are shown at once. */
+const ROWS_AT_ONCE = 500;
+
+export function add_check_command(program: Command, session: Session): void {
+  const command = program
+    .command("check")
+    .description("say which hosts' kernels would refuse a livepatch, on which state, held by which patch")
+    .argument("<patch>", "NAME: for each host the manifest of its kernel; NAME@BUILDID: exactly that one")
+    .option("--hosts", "a line for each host, below the answer")
+    .addOption(new Option("--host <host>", "explain this one host").conflicts(["hosts", "verdict"]))
+    .addOption(
+      new Option("--verdict <verdicts>", "as --hosts, but only these, separated by commas")
+        .argParser(parse_verdicts)
+        .implies({ hosts: true }),
+    )
+    .option("--max-age <span>", "hosts not heard of for longer are unknown; such as 26h, 90m, 2d")
+    .action((patch: string, options: CheckOptions) =>
+      ask_and_end(session, options, false, (asking) => {
+        if (options.host !== undefined) return check_host(asking, patch, options.host, options);
+        return check_fleet(asking, patch, options);
+      }),
+    );
+  with_examples(
+    with_ask_options(command),
+    [
+      "check kp_9",
+      "check kp_9@ab12 --max-age 2h --json",
+      "check kp_9 --verdict incompatible,unknown",
+      "check kp_9 --host web-17",
+    ],
+    `
+Exit codes:
+  0  every host is ok or done
+  1  a host is not, or the answer is not complete
+  2  the question could not be answered
+`,
+  );
+}
+
+async function check_fleet(asking: Asking, patch: string, options: CheckOptions): Promise<ExitCode> {
+  const { door, paint, say, say_json } = asking;
+  const check = await ask_check<CheckAnswer>(door, { patch, max_age: options.maxAge });
+  const { total, ok, done } = check.hosts;
+  const yes = check.complete && ok + done === total;
+  if (!options.hosts) {
+    await (options.json ? say_json(check) : say(check_text(check, paint)));
+    return yes ? 0 : 1;
+  }
+  if (!options.json) await say(`${check_text(check, paint)}\n`);
+  const all_yes = await say_hosts(asking, patch, options);
+  return yes && all_yes ? 0 : 1;
+}
+
+/** Whether every host that was listed is ok or done, and none is missing. */
+async function say_hosts(asking: Asking, patch: string, options: CheckOptions): Promise<boolean> {
+  const { door, say, say_json, warn } = asking;
+  const { items, missing_partitions } = await ask_lines<HostVerdict>(door, {
+    method: "POST",
+    path: "/v1/checks",
+    content_type: "application/json",
+    body: JSON.stringify({ patch, max_age: options.maxAge, hosts: true, verdicts: options.verdict }),
+  });
+  if (missing_partitions.length > 0) {
+    await warn(`klpstate: INCOMPLETE: partitions ${missing_partitions.join(", ")} cannot answer\n`);
+  }
+  let yes = missing_partitions.length === 0;
+  let rows: HostVerdict[] = [];
+  let with_titles = true;
+  const say_rows = async () => {
+    if (rows.length > 0) await say(host_verdicts_text(rows, patch, with_titles));
+    with_titles = false;
+    rows = [];
+  };
+  for await (const host of items) {
+    yes &&= host.verdict === "ok" || host.verdict === "done";
+    if (options.json) await say_json(host);
+    else if (rows.push(host) === ROWS_AT_ONCE) await say_rows();
+  }
+  await say_rows();
+  return yes;
+}
+
+async function check_host(
+  asking: Asking,
+  patch: string,
+  host_id: string,
+  options: CheckOptions,
+): Promise<ExitCode> {
+  const { door, paint, say, say_json } = asking;
+  const { hosts } = await ask_check<{ hosts: HostVerdict[] }>(door, {
+    patch,
+    max_age: options.maxAge,
+    hosts: true,
+    host_id,
+  });
+  const host = hosts[0];
+  if (host === undefined)
+    throw new Problem("unavailable", `the server gave no verdict for ${shorten(host_id)}`);
+  await (options.json ? say_json(host) : say(host_verdict_text(host, patch, paint)));
+  return host.verdict === "ok" || host.verdict === "done" ? 0 : 1;
+}
+
+function ask_check<Answer>(door: Door, request: Record<string, unknown>): Promise<Answer> {
+  return ask_document<Answer>(door, {
+    method: "POST",
+    path: "/v1/checks",
+    content_type: "application/json",
+    body: JSON.stringify(request),
+  });
+}
+
+function parse_verdicts(text: string): VerdictName[] {
+  return text.split(",").map((name) => {
+    const parsed = VerdictName.safeParse(name.trim());
+    if (parsed.success) return parsed.data;
+    throw new InvalidArgumentError(`"${name}" is not one of ${VerdictName.options.join(", ")}.`);
+  });
+}

@@ -1,0 +1,40 @@
+/** `klpstate fleet`: what is out there, by configuration. */
+import type { Command } from "commander";
+import type { FleetRow } from "../registry/answers.js";
+import { ask_lines } from "./ask.js";
+import { type AskOptions, ask_and_end, type Session, with_ask_options, with_examples } from "./command.js";
+import { fleet_text } from "./render/fleet_text.js";
+
+export function add_fleet_command(program: Command, session: Session): void {
+  const command = program
+    .command("fleet")
+    .description("show every configuration that hosts have, with their count")
+    .action((options: AskOptions) =>
+      ask_and_end(session, options, false, async ({ door, paint, say, say_json, warn }) => {
+        const { items, missing_partitions } = await ask_lines<FleetRow>(door, {
+          method: "GET",
+          path: "/v1/fleet",
+        });
+        if (missing_partitions.length > 0) {
+          await warn(`klpstate: INCOMPLETE: partitions ${missing_partitions.join(", ")} cannot answer\n`);
+        }
+        if (options.json) for await (const row of items) await say_json(row);
+        else {
+          const rows: FleetRow[] = [];
+          for await (const row of items) rows.push(row);
+          await say(fleet_text(rows, paint));
+        }
+        return missing_partitions.length > 0 ? 1 : 0;
+      }),
+    );
+  with_examples(
+    with_ask_options(command),
+    ["fleet", "fleet --data ./registry --json"],
+    `
+Exit codes:
+  0  every host is counted
+  1  partitions are missing
+  2  the question could not be asked
+`,
+  );
+}

@@ -1,0 +1,113 @@
+/** `klpstate serve`: owns a directory, answers on a loopback address and at the directory's socket. */
+import type { Command } from "commander";
+import { InvalidArgumentError } from "commander";
+import { destination, type Level, pino } from "pino";
+import { build_app } from "../api/app.js";
+import { listen, parse_listen } from "../api/listen.js";
+import { PARTITIONS_MAX } from "../log/registry_file.js";
+import { type Session, with_examples } from "./command.js";
+import { replay_by_audit } from "./replay_by_audit.js";
+import { print } from "./terminal.js";
+import { VERSION } from "./version.js";
+
+const LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"];
+
+interface ServeOptions {
+  data: string;
+  listen: string;
+  partitions?: number;
+  logLevel: Level;
+}
+
+export function add_serve_command(program: Command, session: Session): void {
+  const command = program
+    .command("serve")
+    .description("serve the registry in a directory, which is made if it is missing")
+    .requiredOption("--data <dir>", "the registry's directory")
+    .option("--listen <address>", "loopback address and port; port 0 picks one", "127.0.0.1:7350")
+    .option("--partitions <count>", "of a new registry, fixed from then on (default: 8)", parse_partitions)
+    .option("--log-level <level>", `of the log on standard error: ${LEVELS.join(", ")}`, parse_level, "info")
+    .action(async (options: ServeOptions) => {
+      await serve(options, session);
+      session.end(0);
+    });
+  with_examples(
+    command,
+    ["serve --data /var/lib/klpstate", "serve --data ./registry --listen 127.0.0.1:0 --partitions 64"],
+    `
+The first line on standard output says: listening on http://…
+SIGINT and SIGTERM end the requests that run, then the registry.
+
+Exit codes:
+  0  stopped by a signal
+  2  it could not start: the address, the directory, or another process that has it
+`,
+  );
+}
+
+async function serve(options: ServeOptions, { terminal }: Session): Promise<void> {
+  const address = parse_listen(options.listen);
+  const log = pino({ level: options.logLevel, base: null }, destination({ dest: 2, sync: true }));
+  const stopped = signal_of_stop();
+  const { open_registry } = await import("../registry/registry.js");
+  const registry = await open_registry({
+    data: options.data,
+    ...(options.partitions !== undefined && { partitions: options.partitions }),
+    report: (message) => log.warn(message),
+  });
+  try {
+    const app = build_app({
+      registry,
+      replay: replay_by_audit,
+      version: VERSION,
+      log,
+      process_metrics: true,
+    });
+    const listening = await listen(app, address, registry.door_path, log);
+    try {
+      await print(terminal.stdout, `listening on ${listening.url}\n`);
+      const lost = registry.lost.then((error) => {
+        throw new Error(`a part of the registry ended, so all of it does: ${error.message}`, {
+          cause: error,
+        });
+      });
+      log.info({ signal: await Promise.race([stopped.signal, lost]) }, "stopping");
+    } finally {
+      await listening.close();
+    }
+  } finally {
+    stopped.forget();
+    await registry.close();
+    log.info("stopped");
+  }
+}
+
+/** Caught from the beginning, so that a signal during a long start is not a death; a second one is. */
+function signal_of_stop(): { signal: Promise<string>; forget(): void } {
+  let told: (signal: string) => void;
+  const signal = new Promise<string>((resolve) => {
+    told = resolve;
+  });
+  const on_signal = (name: NodeJS.Signals) => {
+    forget();
+    told(name);
+  };
+  const forget = () => {
+    process.off("SIGINT", on_signal);
+    process.off("SIGTERM", on_signal);
+  };
+  process.on("SIGINT", on_signal);
+  process.on("SIGTERM", on_signal);
+  return { signal, forget };
+}
+
+function parse_partitions(text: string): number {
+  const count = /^[0-9]{1,6}$/.test(text) ? Number(text) : 0;
+  if (count >= 1 && count <= PARTITIONS_MAX) return count;
+  throw new InvalidArgumentError(`It is not a whole number from 1 to ${PARTITIONS_MAX}.`);
+}
+
+function parse_level(text: string): string {
+  if (LEVELS.includes(text)) return text;
+  throw new InvalidArgumentError(`It is not one of ${LEVELS.join(", ")}.`);
+}
