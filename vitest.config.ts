@@ -1,0 +1,12 @@
+import { defineConfig } from "vitest/config";
+
+// Tests run the built product: `#services/…` is dist/services/… (package.json, "imports").
+export default defineConfig({
+  test: {
+    include: ["test/**/*.test.ts"],
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    // The built files are Node's to load: what is tested is what is shipped.
+    server: { deps: { external: [/\/dist\//] } },
+  },
+});
