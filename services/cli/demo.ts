@@ -46,7 +46,11 @@ const ONE_IN = {
 export const DEMO_CANDIDATE = "nc1v1";
 
 /** What to try, as arguments of the command. */
-export const DEMO_COMMANDS = [`check ${DEMO_CANDIDATE}`];
+export const DEMO_COMMANDS = [
+  `check ${DEMO_CANDIDATE}`,
+  `check ${DEMO_CANDIDATE} --host edge-syd-040`,
+  "history edge-syd-040",
+];
 
 /** The fleet as of `now_ms`: the same recordings give the same hosts. */
 export function demo_fleet(recordings: Recording[], now_ms: number): DemoHost[] {

@@ -1,0 +1,292 @@
+/**
+ * The benchmark's fleet and its events, the same for the same seed. Protobuf is written straight into records:
+ * an object per event would take longer than what is measured.
+ */
+import type { CoreManifest } from "../services/core/core.js";
+import { encode_frames, type LogRecord } from "../services/log/frame.js";
+import { type Random, random_from } from "./random.js";
+
+const SEED = 20260921;
+/** A record ends behind the event that reaches this, so that a frame of one record has about 16 KiB. */
+const RECORD_BYTES = 16_000;
+/** Frames are handed over in pieces of this many: 240 KB stay in the second-level cache. */
+const FRAMES_PER_PIECE = 15;
+const EVENT_BYTES_MAX = 512;
+
+const BASES = 60;
+const KERNELS = 12;
+const ARCH = "x86_64";
+/** Not loaded, enabling, enabled, disabling, lingering: one patch of every host goes round and round. */
+const STEPS = 5;
+/** Realistic data, D1: so many different configurations, of which hosts have one each by Zipf's law. */
+export const CONFIGURATIONS = BASES * STEPS;
+const ZIPF_ENTRIES = 1 << 16;
+
+/** A share of events comes twice: delivery is at least once. */
+const REPEATS = 0.05;
+const START_MS = 1_790_000_000_000;
+/** The events are those of one day. */
+const DAY_MS = 86_400_000;
+
+/** Field numbers of the changes that lead to the steps 1, 2, 3, 4 and 0. */
+const CHANGE_FIELDS = [17, 18, 20, 21, 25];
+const VARINT = 0;
+const FIXED64 = 1;
+const BYTES = 2;
+const ENABLED = 2;
+
+export interface Pieces {
+  /** Whole frames each; in the log's order. */
+  pieces: Uint8Array[];
+  events: number;
+  bytes: number;
+}
+
+function varint(value: number): number[] {
+  const bytes: number[] = [];
+  for (; value >= 128; value = Math.floor(value / 128)) bytes.push((value % 128) | 128);
+  bytes.push(value);
+  return bytes;
+}
+
+function field(number: number, type: number, payload: number[]): number[] {
+  return [...varint(number * 8 + type), ...(type === BYTES ? varint(payload.length) : []), ...payload];
+}
+
+function text(number: number, value: string): number[] {
+  return field(number, BYTES, [...Buffer.from(value)]);
+}
+
+function release_of(base: number): string {
+  return `6.12.${40 + (base % KERNELS)}-cloud-amd64`;
+}
+
+/** What lies below the patch that goes round: different for every base, so that all configurations differ. */
+function names_below(base: number): string[] {
+  return Array.from({ length: 1 + (base % 3) }, (_, i) => `livepatch_fix_2025_${base}_${i}`);
+}
+
+function name_going_round(base: number): string {
+  return `livepatch_cve_2026_${1000 + base}`;
+}
+
+function stack_entry(name: string, phase: number): number[] {
+  return field(6, BYTES, [...field(1, BYTES, text(1, name)), ...field(2, VARINT, [phase])]);
+}
+
+function observed(base: number, step: number): number[] {
+  const going = name_going_round(base);
+  return field(16, BYTES, [
+    ...text(1, release_of(base)),
+    ...text(2, ARCH),
+    ...field(
+      3,
+      BYTES,
+      Array.from({ length: 16 }, (_, i) => base + i),
+    ),
+    ...field(5, VARINT, [1]),
+    ...names_below(base).flatMap((name) => stack_entry(name, ENABLED)),
+    ...(step >= 1 && step <= 3 ? stack_entry(going, step) : []),
+    ...(step === 4 ? field(7, BYTES, field(1, BYTES, text(1, going))) : []),
+  ]);
+}
+
+/** The change's bytes of each (base, step that it leaves or observes). */
+function each_configuration(bytes_of: (base: number, step: number) => number[]): Uint8Array[] {
+  return Array.from({ length: CONFIGURATIONS }, (_, i) =>
+    Uint8Array.from(bytes_of(Math.floor(i / STEPS), i % STEPS)),
+  );
+}
+
+/** Zipf's law with exponent 1 as a table to draw from: the configuration of each share of hosts. */
+function zipf_table(): Uint16Array {
+  const weights = Array.from({ length: CONFIGURATIONS }, (_, i) => 1 / (i + 1));
+  const total = weights.reduce((sum, weight) => sum + weight);
+  const table = new Uint16Array(ZIPF_ENTRIES);
+  let sum = 0;
+  let from = 0;
+  weights.forEach((weight, rank) => {
+    sum += weight;
+    const to = Math.round((sum / total) * ZIPF_ENTRIES);
+    // The frequent ranks are of different bases and steps.
+    table.fill((rank % BASES) * STEPS + Math.floor(rank / BASES), from, to);
+    from = to;
+  });
+  return table;
+}
+
+/** Gathers events into records, records into frames, frames into pieces. */
+class FrameWriter {
+  readonly pieces: Uint8Array[] = [];
+  bytes_written = 0;
+  #bytes = new Uint8Array(RECORD_BYTES + EVENT_BYTES_MAX);
+  #at = 0;
+  #records: LogRecord[] = [];
+  #offset: bigint;
+
+  constructor(first_offset: bigint) {
+    this.#offset = first_offset;
+  }
+
+  get next_offset(): bigint {
+    return this.#offset;
+  }
+
+  event(
+    host: number,
+    stream_low: number,
+    stream_high: number,
+    sequence: number,
+    time_ms: number,
+    change: Uint8Array,
+  ) {
+    const bytes = this.#bytes;
+    const start = this.#at;
+    // The length's varint takes two bytes where the event is longer than 127.
+    const length_bytes = change.length + 42 > 127 ? 2 : 1;
+    let at = start + 1 + length_bytes;
+    bytes[at++] = (1 << 3) | BYTES;
+    at = write_host_id(bytes, at, host);
+    bytes[at++] = (2 << 3) | FIXED64;
+    for (let shift = 0; shift < 32; shift += 8) bytes[at++] = stream_low >>> shift;
+    for (let shift = 0; shift < 32; shift += 8) bytes[at++] = stream_high >>> shift;
+    bytes[at++] = (3 << 3) | VARINT;
+    for (; sequence > 127; sequence >>>= 7) bytes[at++] = sequence | 128;
+    bytes[at++] = sequence;
+    bytes[at++] = (4 << 3) | VARINT;
+    let low = time_ms % 0x10000000;
+    for (let i = 0; i < 4; i++, low >>>= 7) bytes[at++] = low | 128;
+    let high = Math.floor(time_ms / 0x10000000);
+    for (; high > 127; high >>>= 7) bytes[at++] = high | 128;
+    bytes[at++] = high;
+    for (let i = 0; i < change.length; i++) bytes[at++] = change[i]!;
+    const length = at - start - 1 - length_bytes;
+    bytes[start] = (1 << 3) | BYTES;
+    bytes[start + 1] = length_bytes === 2 ? (length & 127) | 128 : length;
+    if (length_bytes === 2) bytes[start + 2] = length >>> 7;
+    this.#at = at;
+    if (at >= RECORD_BYTES) this.#end_record(time_ms);
+  }
+
+  #end_record(log_time_ms: number): void {
+    this.#records.push({ offset: this.#offset++, log_time_ms, bytes: this.#bytes.slice(0, this.#at) });
+    this.#at = 0;
+    if (this.#records.length === FRAMES_PER_PIECE) this.#end_piece();
+  }
+
+  #end_piece(): void {
+    const piece = encode_frames(this.#records, 0);
+    this.pieces.push(piece);
+    this.bytes_written += piece.length;
+    this.#records = [];
+  }
+
+  end(log_time_ms: number): void {
+    if (this.#at > 0) this.#end_record(log_time_ms);
+    if (this.#records.length > 0) this.#end_piece();
+  }
+}
+
+const HOST_ID = Buffer.from("host-0000000.fra.net");
+const HOST_ID_DIGIT_LAST = 11;
+
+function write_host_id(bytes: Uint8Array, at: number, host: number): number {
+  bytes[at] = HOST_ID.length;
+  const from = at + 1;
+  for (let i = 0; i < HOST_ID.length; i++) bytes[from + i] = HOST_ID[i]!;
+  for (let digit = HOST_ID_DIGIT_LAST; host > 0; digit--, host = (host / 10) | 0)
+    bytes[from + digit]! += host % 10;
+  return from + HOST_ID.length;
+}
+
+/** Hosts, and what each was told last; `baseline` first, then `events`. */
+export class Fleet {
+  readonly hosts: number;
+  #random: Random;
+  #configurations: Uint16Array;
+  #sequences: Uint32Array;
+  #times: Float64Array;
+  #streams: Uint32Array;
+  #next_offset = 0n;
+
+  constructor(hosts: number) {
+    this.hosts = hosts;
+    this.#random = random_from(SEED);
+    this.#sequences = new Uint32Array(hosts);
+    this.#times = new Float64Array(hosts);
+    const zipf = zipf_table();
+    this.#configurations = Uint16Array.from({ length: hosts }, () => zipf[this.#random() >>> 16]!);
+    this.#streams = Uint32Array.from({ length: 2 * hosts }, () => this.#random() | 1);
+  }
+
+  /** An Observed of every host. */
+  baseline(): Pieces {
+    const changes = each_configuration(observed);
+    const writer = new FrameWriter(this.#next_offset);
+    for (let host = 0; host < this.hosts; host++) {
+      this.#tell(writer, host, START_MS, changes[this.#configurations[host]!]!);
+    }
+    return this.#end(writer, START_MS, this.hosts);
+  }
+
+  /** Changes of random hosts; a share of them is the host's last one again. */
+  events(count: number): Pieces {
+    const changes = each_configuration((base, step) =>
+      field(CHANGE_FIELDS[step]!, BYTES, field(1, BYTES, text(1, name_going_round(base)))),
+    );
+    const writer = new FrameWriter(this.#next_offset);
+    const told = new Uint16Array(this.hosts);
+    for (let i = 0; i < count; i++) {
+      const host = Math.floor((this.#random() / 0x100000000) * this.hosts);
+      const again = this.#random() < REPEATS * 0x100000000 && this.#sequences[host]! > 1;
+      if (again) {
+        const [low, high] = [this.#streams[2 * host]!, this.#streams[2 * host + 1]!];
+        writer.event(host, low, high, this.#sequences[host]!, this.#times[host]!, changes[told[host]!]!);
+        continue;
+      }
+      const before = this.#configurations[host]!;
+      told[host] = before;
+      const time_ms = START_MS + Math.floor(((i + 1) / count) * DAY_MS);
+      this.#tell(writer, host, time_ms, changes[before]!);
+      this.#configurations[host] = before - (before % STEPS) + ((before + 1) % STEPS);
+    }
+    return this.#end(writer, START_MS + DAY_MS, count);
+  }
+
+  #tell(writer: FrameWriter, host: number, time_ms: number, change: Uint8Array): void {
+    const sequence = ++this.#sequences[host]!;
+    this.#times[host] = time_ms;
+    writer.event(host, this.#streams[2 * host]!, this.#streams[2 * host + 1]!, sequence, time_ms, change);
+  }
+
+  #end(writer: FrameWriter, log_time_ms: number, events: number): Pieces {
+    writer.end(log_time_ms);
+    this.#next_offset = writer.next_offset;
+    return { pieces: writer.pieces, events, bytes: writer.bytes_written };
+  }
+}
+
+export const CANDIDATE = "livepatch_next";
+
+/** A manifest of every installed patch and of the candidate for every kernel: some stacks fit, some do not. */
+export function manifests(): CoreManifest[] {
+  const manifest = (name: string, base: number, states: number[], version: number): CoreManifest => ({
+    name,
+    kernel_release: release_of(base),
+    arch: ARCH,
+    build_id: new Uint8Array(0),
+    replace: name === CANDIDATE,
+    states_unknown: false,
+    irreversible: false,
+    states: states.map((id) => ({ id: BigInt(id), version })),
+  });
+  const installed = Array.from({ length: BASES }, (_, base) =>
+    [...names_below(base), name_going_round(base)].map((name, i) =>
+      manifest(name, base, [1 + base, 61 + i], 1 + i),
+    ),
+  );
+  // The candidate knows the states of four bases of five.
+  const known = Array.from({ length: 64 }, (_, i) => 1 + i).filter((id) => id > BASES || id % 5 !== 0);
+  const candidates = Array.from({ length: KERNELS }, (_, base) => manifest(CANDIDATE, base, known, 4));
+  return [...installed.flat(), ...candidates];
+}

@@ -1,0 +1,62 @@
+/** `npm run bench`: runs the figures that are named, or all, and prints them with the machine that they are of. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { cpus, release, totalmem } from "node:os";
+import { parseArgs } from "node:util";
+import { check_figure } from "./check.js";
+import { FOLD_FIGURES, fold_figures } from "./fold.js";
+import type { Figure } from "./measure.js";
+
+const FIGURES = [...FOLD_FIGURES, "check"];
+
+function positive(name: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 1)
+    throw new Error(`--${name} ${text}: give a whole number above 0`);
+  return value;
+}
+
+function machine(): string {
+  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+  const processors = cpus();
+  const memory_gib = (totalmem() / 2 ** 30).toFixed(0);
+  return (
+    `${processors[0]?.model.trim() ?? "unknown processor"}, ${processors.length} cores, ${memory_gib} GiB, ` +
+    `Linux ${release()}, node ${process.versions.node}, klpstate ${version}`
+  );
+}
+
+function short(value: number): string {
+  return value >= 1e6 ? `${(value / 1e6).toFixed(2)}M` : value.toFixed(1);
+}
+
+function line_of({ name, unit, median, min, max, runs, against }: Figure): string {
+  const ratios = Object.entries(against).map(([peer, ratio]) => `${ratio.toFixed(2)} of ${peer}`);
+  const range = `min ${short(min)}  max ${short(max)}  runs ${runs}`;
+  return [name.padEnd(15), short(median).padStart(8), unit.padEnd(9), range, ...ratios].join("  ");
+}
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    hosts: { type: "string", default: "1000000" },
+    events: { type: "string", default: "10000000" },
+    json: { type: "string" },
+  },
+});
+const unknown = positionals.filter((name) => !FIGURES.includes(name));
+if (unknown.length > 0) throw new Error(`${unknown.join(", ")}: the figures are ${FIGURES.join(", ")}`);
+const hosts = positive("hosts", values.hosts);
+const events = positive("events", values.events);
+const wanted = new Set(positionals.length > 0 ? positionals : FIGURES);
+
+console.log(machine());
+console.log(`${hosts} hosts, ${events} events`);
+const figures: Figure[] = [];
+if (FOLD_FIGURES.some((name) => wanted.has(name))) {
+  const folded = await fold_figures(hosts, events);
+  if (!folded.some((figure) => figure.name === "fold-c")) console.log("fold-c: no gcc here, so no ratio");
+  figures.push(...folded.filter((figure) => wanted.has(figure.name)));
+}
+if (wanted.has("check")) figures.push(check_figure(hosts));
+for (const figure of figures) console.log(line_of(figure));
+if (values.json !== undefined) writeFileSync(values.json, JSON.stringify(figures, null, 2) + "\n");

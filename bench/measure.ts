@@ -1,0 +1,66 @@
+/** A figure: what some runs of one work took, and how that compares with a peer in the same minutes. */
+
+/** Fewer say nothing of a median. */
+export const RUNS = 7;
+
+export interface Figure {
+  name: string;
+  unit: string;
+  median: number;
+  min: number;
+  max: number;
+  runs: number;
+  /** CPU time of the median run, seconds: well below the clock's where others had the core. */
+  cpu_s: number;
+  /** What a run reads. */
+  bytes: number;
+  /** This figure by that of a peer: the median over runs that were made one after the other. */
+  against: Record<string, number>;
+}
+
+export interface Run {
+  seconds: number;
+  cpu_seconds: number;
+}
+
+export function timed(work: () => void): Run {
+  const cpu = process.cpuUsage();
+  const start = process.hrtime.bigint();
+  work();
+  const seconds = Number(process.hrtime.bigint() - start) / 1e9;
+  const { user, system } = process.cpuUsage(cpu);
+  return { seconds, cpu_seconds: (user + system) / 1e6 };
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+/** `value_of`: from a run to a number of `unit`. */
+export function figure_of(
+  name: string,
+  unit: string,
+  runs: readonly Run[],
+  value_of: (run: Run) => number,
+  bytes: number,
+): Figure {
+  const values = runs.map(value_of);
+  return {
+    name,
+    unit,
+    median: median(values),
+    min: Math.min(...values),
+    max: Math.max(...values),
+    runs: runs.length,
+    cpu_s: median(runs.map((run) => run.cpu_seconds)),
+    bytes,
+    against: {},
+  };
+}
+
+/** How many times as fast as the peer's runs, which were made alternately. */
+export function speed_against(runs: readonly Run[], peer: readonly Run[]): number {
+  return median(runs.map((run, i) => peer[i]!.seconds / run.seconds));
+}
