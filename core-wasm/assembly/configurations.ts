@@ -146,7 +146,8 @@ class Entry {
   words: u32;
   hosts: u32;
   tag: u32;
-  capacity: u32;
+  /** Tells it from all others that had the id; 0: free, or one of those after the first 2^32-1. */
+  serial: u32;
 }
 const ENTRIES_PER_PAGE_SHIFT: u32 = 12;
 const index: HashIndex = changetype<HashIndex>(memory.data(16));
@@ -159,12 +160,14 @@ export let configuration_count: u32 = 0;
 /** How many have hosts now. */
 export let configurations_live: u32 = 0;
 let free_entry: u32 = 0;
+let next_serial: u32 = 1;
 
 export function start_configurations(): bool {
   entries = take_directory(CONFIGURATIONS_MAX >> ENTRIES_PER_PAGE_SHIFT);
   configuration_count = 0;
   configurations_live = 0;
   free_entry = 0;
+  next_serial = 1;
   start_arena(arena);
   memory.fill(free_places, 0, 4 * 128);
   return entries != 0 && start_index(index, 17);
@@ -190,6 +193,18 @@ export function hosts_of(id: u32): u32 {
   return entry(id).hosts;
 }
 
+/** Never of two configurations but 0, which says nothing. */
+@inline
+export function serial_of(id: u32): u32 {
+  return entry(id).serial;
+}
+
+/** A host joins a configuration that there is. */
+@inline
+export function join_configuration(id: u32): void {
+  entry(id).hosts++;
+}
+
 /** Takes a configuration apart to be worked on. */
 export function open_configuration(id: u32): void {
   const words: usize = entry(id).words;
@@ -208,6 +223,12 @@ export function open_unknown(): void {
   flags = NO_BASELINE << KNOWLEDGE_SHIFT;
   stack_count = 0;
   lingering_count = 0;
+}
+
+/** Words of the place that a configuration of so many words is in: a place is used again for the same number. */
+@inline
+function capacity_for(words: u32): u32 {
+  return (words + 3) & ~3;
 }
 
 function take_place(capacity: u32): usize {
@@ -244,8 +265,7 @@ export function close_configuration(): u32 {
     id = configuration_count;
     if (id == CONFIGURATIONS_MAX || !page_for(entries, id, ENTRIES_PER_PAGE_SHIFT)) return NO_ROOM;
   }
-  const capacity = (count + 3) & ~3;
-  const place = take_place(capacity);
+  const place = take_place(capacity_for(count));
   if (place == 0 || !insert(index, tag, id)) return NO_ROOM;
   if (free_entry != 0) free_entry = entry(id).tag;
   else configuration_count = id + 1;
@@ -254,7 +274,9 @@ export function close_configuration(): u32 {
   fresh.words = <u32>place;
   fresh.hosts = 1;
   fresh.tag = tag;
-  fresh.capacity = capacity;
+  fresh.serial = next_serial;
+  // No number comes twice: after the last one, all have 0.
+  if (next_serial != 0) next_serial++;
   configurations_live++;
   return id;
 }
@@ -266,10 +288,13 @@ export function leave_configuration(id: u32): void {
   let slot = first(index, left.tag);
   while (slot_value(slot) != id + 1) slot = next(slot);
   remove(slot);
-  const list = free_places + (<usize>(left.capacity >> 2) << 2);
+  const counts = load<u32>(left.words, 8);
+  const capacity = capacity_for(WORDS_BEFORE_STACK + (counts & 0xffff) + (counts >> 16));
+  const list = free_places + (<usize>(capacity >> 2) << 2);
   store<u32>(left.words, load<u32>(list));
   store<u32>(list, left.words);
   left.words = 0;
+  left.serial = 0;
   left.tag = free_entry;
   free_entry = id + 1;
   configurations_live--;

@@ -18,11 +18,13 @@ import {
   configuration_count,
   DISPUTED,
   GAP,
+  join_configuration,
   leave_configuration,
   LINGERING_MAX,
   NO_BASELINE,
   open_configuration,
   open_unknown,
+  serial_of,
   set_knowledge,
   set_lingering_count,
   set_stack_count,
@@ -43,15 +45,17 @@ import {
   host_slot,
   NO_POSITION,
   NONE,
+  seek_slot,
   set_configuration,
   set_stream_start,
   stream_start,
 } from "./hosts";
 import { installed_count, INSTALLED_MAX, kernel_count, KERNELS_MAX, NO_ROOM, strings } from "./tables";
 import { STRINGS_MAX } from "./strings";
+import { is_known, is_transition, keep_transition, start_transitions, transition_of } from "./transitions";
 import { limit_bytes, PAGE_BYTES, room_bytes, take_pages } from "./memory";
 import { MINUTES_PAGE_BYTES } from "./minutes";
-import { slot_tag, slot_value } from "./hash_index";
+import { slot_value } from "./hash_index";
 import { error_index, Event, EVENT_STRIDE, EVENTS_MAX, OBSERVED, read_record, record_error } from "./record";
 
 // Effects (RULES F1, F3).
@@ -147,7 +151,7 @@ export function start_fold(own_partition: u32, partition_count: u32): bool {
   events = take_pages((<u32>EVENT_STRIDE * (EVENTS_MAX + GATHER + 1)) / 65536 + 1);
   outcomes = take_pages((OUTCOME_BYTES * OUTCOMES_MAX) / 65536 + 1);
   quarantined = take_pages(1);
-  return events != 0 && outcomes != 0 && quarantined != 0;
+  return events != 0 && outcomes != 0 && quarantined != 0 && start_transitions();
 }
 
 export function anomaly_count(bit: u32): u64 {
@@ -232,6 +236,13 @@ function dispute(i: u32): void {
   leave_configuration(before);
 }
 
+@inline
+function took_effect(record: Host, event: Event, time_ms: u64): void {
+  record.sequence = event.sequence;
+  record.event_hash = event.hash;
+  advance_effective_time(record, time_ms);
+}
+
 /** One event, RULES F1 to F3 in their order. */
 function apply(event: Event): void {
   events_folded++;
@@ -274,6 +285,18 @@ function apply(event: Event): void {
   } else begins_stream = true;
 
   const before = configuration_of(i);
+  const is_next = !begins_stream && event.sequence == record.sequence + 1;
+  const transition = is_next && is_transition(event) ? transition_of(before, event) : null;
+  if (transition !== null && is_known(transition, before, event)) {
+    took_effect(record, event, clamped);
+    join_configuration(transition.after);
+    set_configuration(i, transition.after);
+    leave_configuration(before);
+    write_outcome(event, i, previous, effective_time(record), transition.anomalies, APPLIED);
+    return;
+  }
+
+  const before_serial = serial_of(before);
   open_configuration(before);
   if (begins_stream) {
     record.previous_stream = record.stream;
@@ -286,7 +309,7 @@ function apply(event: Event): void {
       set_lingering_count(0);
       record.boot_hash = 0;
     }
-  } else if (event.sequence != record.sequence + 1) {
+  } else if (!is_next) {
     anomalies = GAP_SEEN;
     worsen_knowledge(GAP);
   }
@@ -297,17 +320,18 @@ function apply(event: Event): void {
     worsen_knowledge(GAP);
   } else anomalies |= odd;
   if (event.change == OBSERVED) record.boot_hash = observed_boot_hash;
-  record.sequence = event.sequence;
-  record.event_hash = event.hash;
-  advance_effective_time(record, clamped);
-  set_configuration(i, close_configuration());
+  took_effect(record, event, clamped);
+  const after = close_configuration();
+  set_configuration(i, after);
   leave_configuration(before);
+  if (transition !== null && odd != OVER_LIMIT) keep_transition(transition, before, before_serial, event, after, odd);
   write_outcome(event, i, previous, effective_time(record), anomalies, APPLIED);
 }
 
 function apply_gathered(): void {
   for (let from: u32 = 0; from < gathered; from += BLOCK) {
     const to = min(from + BLOCK, gathered);
+    const hosts_before = host_count;
     for (let i = from; i < to; i++) {
       const event = changetype<Event>(events + <usize>i * EVENT_STRIDE);
       event.slot = <u32>host_slot(event.tag);
@@ -315,21 +339,24 @@ function apply_gathered(): void {
     }
     for (let i = from; i < to; i++) {
       const event = changetype<Event>(events + <usize>i * EVENT_STRIDE);
-      if (slot_tag(event.slot) == event.tag && slot_value(event.slot) != 0) {
-        touched += host(slot_value(event.slot) - 1).id + configuration_of(slot_value(event.slot) - 1);
-      }
+      // To the tag's own slot: a third of all hosts are not where their probe begins.
+      event.slot = <u32>seek_slot(event.slot, event.tag);
+      const value = slot_value(event.slot);
+      if (value != 0) touched += host(value - 1).id + configuration_of(value - 1);
     }
     for (let i = from; i < to; i++) {
       const event = changetype<Event>(events + <usize>i * EVENT_STRIDE);
-      if (slot_tag(event.slot) == event.tag && slot_value(event.slot) != 0) {
-        const known = slot_value(event.slot) - 1;
-        touched += load<u8>(host(known).id) + load<u32>(words_of(configuration_of(known)));
+      const value = slot_value(event.slot);
+      if (value != 0) {
+        // An id may lie in two cache lines.
+        const id: usize = host(value - 1).id;
+        touched += load<u8>(id) + load<u8>(id + event.host_id_bytes) + load<u32>(words_of(configuration_of(value - 1)));
       }
     }
     for (let i = from; i < to; i++) {
       const event = changetype<Event>(events + <usize>i * EVENT_STRIDE);
       // A host that came in this block may have split the segment that the slot was in.
-      event.slot = <u32>host_slot(event.tag);
+      if (host_count != hosts_before) event.slot = <u32>host_slot(event.tag);
       apply(event);
     }
   }

@@ -41,7 +41,9 @@ export function murmur64(at: usize, length: u32, seed: u64): u64 {
   const rest = length & 7;
   if (rest != 0) {
     let tail: u64 = 0;
-    for (let i: u32 = 0; i < rest; i++) tail |= <u64>load<u8>(at + whole + i) << (<u64>i << 3);
+    // The last eight bytes have the rest as their high ones.
+    if (whole != 0) tail = load<u64>(at + length - 8) >> (64 - (<u64>rest << 3));
+    else for (let i: u32 = 0; i < rest; i++) tail |= <u64>load<u8>(at + i) << (<u64>i << 3);
     h = (h ^ tail) * M;
   }
   h ^= h >> 47;

@@ -109,6 +109,13 @@ export function host_slot(tag: u32): usize {
   return first(index, tag);
 }
 
+/** The first slot from `slot` on that has the tag; the empty one that ends the probe where there is none. */
+@inline
+export function seek_slot(slot: usize, tag: u32): usize {
+  while (slot_value(slot) != 0 && slot_tag(slot) != tag) slot = next(slot);
+  return slot;
+}
+
 /** The host at a slot or behind it; NONE if there is none. */
 export function find_host_from(slot: usize, tag: u32, at: usize, length: u32): u32 {
   for (let value = slot_value(slot); value != 0; slot = next(slot), value = slot_value(slot)) {

@@ -82,6 +82,8 @@ export function arena_take(arena: Arena, bytes: u32): usize {
 export function same_bytes(a: usize, b: usize, length: u32): bool {
   let i: u32 = 0;
   for (; i + 8 <= length; i += 8) if (load<u64>(a + i) != load<u64>(b + i)) return false;
+  // The last eight bytes again, rather than the rest one by one.
+  if (length >= 8) return load<u64>(a + length - 8) == load<u64>(b + length - 8);
   for (; i < length; i++) if (load<u8>(a + i) != load<u8>(b + i)) return false;
   return true;
 }

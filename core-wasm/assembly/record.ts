@@ -23,6 +23,7 @@ import { has_control, is_utf8 } from "./utf8";
 import { murmur64, partition_of, tag_of } from "./hash";
 import { LINGERING_MAX, STACK_MAX } from "./configurations";
 import { same_bytes } from "./memory";
+import { read_plain_event } from "./plain_event";
 
 // What may be wrong with a record; services/events/validate.ts has the same list with names.
 export const OK: u32 = 0;
@@ -49,8 +50,8 @@ export const EMPTY: u32 = 19;
 export const EVENTS_MAX: u32 = 10000;
 export const RECORD_BYTES_MAX: u32 = 900 * 1024;
 const HOST_ID_BYTES_MAX: u32 = 255;
-const NAME_BYTES_MAX: u32 = 55;
-const BUILD_ID_BYTES_MAX: u32 = 64;
+export const NAME_BYTES_MAX: u32 = 55;
+export const BUILD_ID_BYTES_MAX: u32 = 64;
 const KERNEL_BYTES_MAX: u32 = 64;
 const LINE_BYTES_MAX: u32 = 512;
 
@@ -487,10 +488,15 @@ export function read_record(
     const bytes = read_size();
     event.bytes = <u32>at;
     event.length = bytes;
-    const outer = enter(bytes);
-    read_event(event);
-    leave(outer);
-    if (malformed) break;
+    if (read_plain_event(event)) {
+      event_error = OK;
+      skip_bytes(bytes);
+    } else {
+      const outer = enter(bytes);
+      read_event(event);
+      leave(outer);
+      if (malformed) break;
+    }
     event.hash = murmur64(event.bytes, event.length, 0);
     event.tag = tag_of(event.host_id, event.host_id_bytes, seed);
     event.partition = partition_of(event.host_id, event.host_id_bytes, partitions);

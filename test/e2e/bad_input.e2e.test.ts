@@ -16,7 +16,11 @@ function event(change: object = { observed: { kernel_release: "6.1", arch: "x86_
 }
 
 async function post(path: string, body: string | Uint8Array<ArrayBuffer>, type = "application/json") {
-  const response = await fetch(server.url + path, { method: "POST", body, headers: { "content-type": type } });
+  const response = await fetch(server.url + path, {
+    method: "POST",
+    body,
+    headers: { "content-type": type },
+  });
   const content_type = response.headers.get("content-type") ?? "";
   return { status: response.status, content_type, problem: JSON.parse(await response.text()) };
 }
@@ -101,8 +105,10 @@ describe("a command", () => {
     writeFileSync(file, lines.join("\n"));
     expect((await klpstate(["ingest", file, "--server", server.url])).code).toBe(0);
     expect(await is_unknown("line-10000")).toBe(false);
-    const history = await fetch(`${server.url}/v1/hosts/line-1/history`).then((response) => response.json());
-    expect(history.history.map(({ effect }: { effect: string }) => effect)).toEqual(["applied", "repeated"]);
+    const history = await fetch(`${server.url}/v1/hosts/line-1/history`).then(
+      async (response) => (await response.json()) as { history: { effect: string }[] },
+    );
+    expect(history.history.map(({ effect }) => effect)).toEqual(["applied", "repeated"]);
   });
 
   test("says that a time is no time, that no host has the name, that no patch has it", async () => {
