@@ -1,6 +1,7 @@
 // The floor of the fold: what a plain C program with the core's layout (64-byte host records, 8-byte slots, a u32
-// configuration column, interned configurations) makes of the same bytes. It judges and applies what the benchmark's
-// data has, and stops at anything else. Blocks are staged as in the core, with prefetches in place of reads.
+// configuration column, interned configurations, kept transitions) makes of the same bytes. It judges and applies what
+// the benchmark's data has, and stops at anything else. Blocks are staged as in the core, with prefetches in place of
+// reads.
 //
 //   fold BASELINE EVENTS HOSTS PARTITIONS     stdin: "run" folds both files anew, "facts" prints the result
 #include <stdbool.h>
@@ -68,6 +69,14 @@ static Installed installed[TABLE_MAX];
 static Configuration configurations[CONFIGURATIONS_MAX];
 static u64 anomalies, repeated, next_offset, log_time;
 
+// What changes made of configurations lately, as the core keeps it. A free entry has no body.
+enum { TRANSITIONS = 4096, BODY_MAX = 104 };
+typedef struct {
+  u32 before, after, change, body_length;
+  u8 body[BODY_MAX];
+} Transition;
+static Transition transitions[TRANSITIONS] __attribute__((aligned(64)));
+
 static void start_index(Index *index, u32 entries) {
   u32 size = 1024;
   while (size < entries + entries / 3) size *= 2;
@@ -99,6 +108,7 @@ static void restart(void) {
   clear_index(&string_index);
   clear_index(&installed_index);
   clear_index(&configuration_index);
+  memset(transitions, 0, sizeof transitions);
   for (u32 i = 0; i < configuration_count; i++) free(configurations[i].words);
   for (u32 i = 0; i < MINUTES_MAX; i++)
     if (minutes[i]) minutes[i] = 0;
@@ -515,6 +525,27 @@ static void add_lingering(u32 patch, u32 pinned) {
   lingering[i] = patch << 1 | pinned;
 }
 
+// ---- Transitions ----
+
+static Transition *transition_of(u32 before, const Event *event) {
+  u64 hash;
+  if (event->name_length < 8) hash = load64(event->name) & ~(~(u64)0 << (8 * event->name_length));
+  else hash = (load64(event->name) * 0xc2b2ae3d27d4eb4f) ^ load64(event->name + event->name_length - 8);
+  hash = (hash ^ ((u64)before << 32 | event->change)) * 0x9e3779b97f4a7c15;
+  return &transitions[hash >> 52];
+}
+
+// Configurations stay here, so that their numbers tell them apart.
+static bool is_known(const Transition *entry, u32 before, const Event *event) {
+  return entry->before == before && entry->change == event->change && entry->body_length == event->body_length &&
+         !memcmp(entry->body, event->body, event->body_length);
+}
+
+static void keep_transition(Transition *entry, u32 before, const Event *event, u32 after) {
+  *entry = (Transition){.before = before, .after = after, .change = event->change, .body_length = event->body_length};
+  memcpy(entry->body, event->body, event->body_length);
+}
+
 // ---- Applying ----
 
 static u64 observe(const Event *event) {
@@ -634,6 +665,18 @@ static void dispute(u32 i) {
   configurations[before].hosts--;
 }
 
+static void take_effect(Host *host, const Event *event, u64 time) {
+  host->sequence = event->sequence;
+  host->event_hash = event->hash;
+  u64 known = effective_time(host);
+  if (time <= known) return;
+  host->effective_low = (u32)time;
+  host->effective_high = (u16)(time >> 32);
+  if (minute_of(time) == minute_of(known)) return;
+  minutes[minute_of(known)]--;
+  minutes[minute_of(time)]++;
+}
+
 static void apply(const Event *event) {
   u64 time = event->time < event->log_time ? event->time : event->log_time;
   if (time > TIME_MAX) time = TIME_MAX;
@@ -658,6 +701,16 @@ static void apply(const Event *event) {
   } else begins = true;
 
   u32 before = column[i];
+  bool is_next = !begins && event->sequence == host->sequence + 1;
+  bool is_transition = is_next && event->change != OBSERVED && event->body_length <= BODY_MAX;
+  Transition *transition = is_transition ? transition_of(before, event) : NULL;
+  if (is_transition && is_known(transition, before, event)) {
+    take_effect(host, event, time);
+    configurations[transition->after].hosts++;
+    column[i] = transition->after;
+    configurations[before].hosts--;
+    return;
+  }
   open_configuration(before);
   if (begins) {
     host->previous_stream = host->stream;
@@ -667,23 +720,16 @@ static void apply(const Event *event) {
     host->start_high = (u16)(time >> 32);
     know(NO_BASELINE);
     if (event->change != OBSERVED) stack_count = lingering_count = host->boot_hash = 0;
-  } else if (event->sequence != host->sequence + 1) {
+  } else if (!is_next) {
     anomalies++;
     if (flags >> KNOWLEDGE_SHIFT < GAP) know(GAP);
   }
   if (event->change == OBSERVED) host->boot_hash = observe(event);
   else change_stack(event);
-  host->sequence = event->sequence;
-  host->event_hash = event->hash;
-  u64 known = effective_time(host);
-  if (time > known) {
-    host->effective_low = (u32)time;
-    host->effective_high = (u16)(time >> 32);
-    minutes[minute_of(known)]--;
-    minutes[minute_of(time)]++;
-  }
+  take_effect(host, event, time);
   column[i] = close_configuration();
   configurations[before].hosts--;
+  if (is_transition) keep_transition(transition, before, event, column[i]);
 }
 
 static void fold_record(const u8 *from, u32 length, u64 offset) {
@@ -698,7 +744,11 @@ static void fold_record(const u8 *from, u32 length, u64 offset) {
       __builtin_prefetch(&column[found - 1], 1);
     }
     for (u32 i = block; i < to; i++) {
-      if (events[i].found) __builtin_prefetch(ids + hosts[events[i].found - 1].id);
+      if (!events[i].found) continue;
+      // An id may lie in two cache lines.
+      const u8 *id = ids + hosts[events[i].found - 1].id;
+      __builtin_prefetch(id);
+      __builtin_prefetch(id + events[i].host_id_length);
     }
     for (u32 i = block; i < to; i++) apply(&events[i]);
   }

@@ -550,11 +550,18 @@ export class Core {
         first: (bits & 8) !== 0,
       },
       unresolved: bits & 16 ? this.#unresolved(subject) : bits & 32 ? "candidate" : null,
-      replaces:
-        sample === NONE ? null : bits & 64 ? this.configuration(sample).stack.map((entry) => entry.name) : [],
+      replaces: sample === NONE ? null : bits & 64 ? this.#stack_names(sample) : [],
       hosts: view.getUint32(at + 32, true),
       aged: view.getUint32(at + 36, true),
     };
+  }
+
+  /** Names only: a check tells of as many stacks as there are outcomes. */
+  #stack_names(configuration: number): string[] {
+    if (!this.#core.view_configuration(configuration)) throw new Error("no memory to resolve references");
+    const at = address(this.#core.view());
+    const count = this.#memory.view.getUint32(at + 24, true);
+    return Array.from({ length: count }, (_, i) => this.#text(at + 64 + i * 32) ?? "");
   }
 
   #unresolved(installed: number): Exclude<CheckOutcome["unresolved"], "candidate" | null> {
