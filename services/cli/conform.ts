@@ -1,6 +1,7 @@
 /** `klpstate conform`: does this build answer as recorded? Against vectors of the rule, and against real kernels. */
 import type { Command } from "commander";
 import { type ExitCode, type Session, with_examples } from "./command.js";
+import { start_progress } from "./progress.js";
 import { print } from "./terminal.js";
 
 /** What a run found, as a document for `--json` and as lines for people. */
@@ -46,7 +47,8 @@ Exit codes:
     .option("--json", "answer with a JSON document")
     .action(async (file: string, options: ConformOptions) => {
       const { conform_scenarios } = await import("./conform_scenarios.js");
-      await end(await conform_scenarios(file), options);
+      const progress = start_progress(session.terminal);
+      await end(await conform_scenarios(file, progress).finally(progress.end), options);
     });
   with_examples(scenarios, ["conform scenarios scenarios.jsonl.gz"], exit_codes);
 }

@@ -42,14 +42,14 @@ const ONE_IN = {
   fell_silent: 37,
 };
 
-/** The candidate of the first command: none of the others is refused for as many reasons. */
+/** The candidate of the first command: an old patch, which some host or other takes, has, refuses, holds up or cannot judge. */
 export const DEMO_CANDIDATE = "nc1v1";
 
-/** What to try, as arguments of the command. */
+/** What to try, as arguments of the command: the fleet, a host that refuses, one whose replacement was forced. */
 export const DEMO_COMMANDS = [
   `check ${DEMO_CANDIDATE}`,
   `check ${DEMO_CANDIDATE} --host edge-syd-040`,
-  "history edge-syd-040",
+  "history batch-nyc-032",
 ];
 
 /** The fleet as of `now_ms`: the same recordings give the same hosts. */
