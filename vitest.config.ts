@@ -6,6 +6,8 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    // End-to-end tests wait for other processes: one worker less than cores would leave a small machine idle.
+    maxWorkers: 2,
     // The built files are Node's to load: what is tested is what is shipped.
     server: { deps: { external: [/\/dist\//] } },
   },

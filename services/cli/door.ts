@@ -90,7 +90,8 @@ function require_registry(directory: string): void {
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     const parts = { field: "data", value: directory };
-    if (code === "ENOENT" || code === "ENOTDIR") {
+    if (code === "ENOTDIR") throw new Problem("bad_input", `--data: ${directory} is not a directory`, parts);
+    if (code === "ENOENT") {
       const advice = `klpstate serve --data ${directory} makes one`;
       throw new Problem("not_found", `--data: ${directory} holds no registry; ${advice}`, parts);
     }

@@ -245,7 +245,7 @@ class Sender {
     const noun = this.format === "ndjson" ? "line" : "event";
     const span = `${noun}s ${number(batch[0]!.place)} to ${number(batch.at(-1)!.place)}`;
     return new BrokenInput(
-      `${cause.message}; stored: ${counted(this.stored_events, noun)}; ${span} are not acknowledged; sending the file again is safe`,
+      `${cause.message}; acknowledged: ${counted(this.stored_events, noun)}; ${span} are not acknowledged; sending the file again is safe`,
       cause,
       this.stored_events,
     );

@@ -338,7 +338,7 @@ export class Writer {
   #problem(error: unknown, what: string): Problem {
     if (this.#ended !== null) return this.#ended;
     const full = ["ENOSPC", "EDQUOT"].includes(error_code(error));
-    const detail = `${what} (${describe(error)}); nothing was stored`;
+    const detail = `${what} (${describe(error)}); nothing was stored there`;
     return full
       ? new Problem("disk_full", `no room on the disk: ${detail}; make room and send again`)
       : new Problem("unavailable", `${detail}; send again later`);

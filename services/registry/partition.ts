@@ -6,6 +6,7 @@ import { digest_of_core } from "../core/digest.js";
 import { Problem } from "../events/problem.js";
 import { LogCorruption } from "../log/corruption.js";
 import type { Disk } from "../log/disk.js";
+import { disk_problem } from "../log/disk_problem.js";
 import { Log } from "../log/log.js";
 import { apply_fact, type CatalogFact } from "./catalog_feed.js";
 import type { AppendAnswer, PartitionStatus } from "./shard_protocol.js";
@@ -47,7 +48,10 @@ export class Partition {
     this.#broken = broken;
   }
 
-  /** Reads, checks and folds the log once. One that is corrupt makes a broken partition, of which nothing is served. */
+  /**
+   * Reads, checks and folds the log once. One that is corrupt makes a broken partition, of which nothing is served.
+   * Throws Problem where the disk does not let it.
+   */
   static async open(options: PartitionOptions): Promise<Partition> {
     const { disk, module, partition, partition_count, seed, memory_bytes_max, now } = options;
     const core = new Core(module, { partition, partitions: partition_count, memory_bytes_max, seed });
@@ -66,7 +70,8 @@ export class Partition {
         `${torn.file}: cut ${torn.bytes} bytes at byte ${torn.byte}, offset ${torn.offset} (${torn.reason})`;
       return new Partition(partition, core, log, cut, null);
     } catch (error) {
-      if (!(error instanceof LogCorruption)) throw error;
+      if (!(error instanceof LogCorruption))
+        throw disk_problem(error, `partition ${partition} cannot be opened`);
       return new Partition(partition, core, null, null, error.message);
     }
   }

@@ -15,6 +15,7 @@ import { validate_batch } from "../events/validate.js";
 import { type Claim, claim_directory } from "../log/claim.js";
 import { LogCorruption } from "../log/corruption.js";
 import { make_directory_durably } from "../log/disk.js";
+import { disk_problem } from "../log/disk_problem.js";
 import { node_disk } from "../log/node_disk.js";
 import { create_registry, read_registry } from "../log/registry_file.js";
 import type {
@@ -80,7 +81,11 @@ interface Parts {
 export async function open_registry(options: RegistryOptions): Promise<Registry> {
   const { data, report = () => {}, now = Date.now } = options;
   const known = await read_registry(node_disk, data, options.partitions);
-  if (known === null) await make_directory_durably(node_disk, data);
+  if (known === null) {
+    await make_directory_durably(node_disk, data).catch((error: unknown) => {
+      throw disk_problem(error, `${data} cannot be made`);
+    });
+  }
   const claim = claim_directory(data);
   try {
     const facts = {
@@ -168,7 +173,7 @@ async function open_catalog(data: string, now: () => number, on_fact: (fact: Cat
   } catch (error) {
     // Without its catalog a registry could answer nothing about states.
     if (error instanceof LogCorruption) throw new Problem("unavailable", error.message);
-    throw error;
+    throw disk_problem(error, "the catalog cannot be opened");
   }
 }
 
@@ -449,7 +454,7 @@ function partly_stored(reason: unknown, stored: number[]): unknown {
   const where = stored.sort((a, b) => a - b).join(", ");
   return new Problem(
     reason.code,
-    `${reason.message}; the batch's events of partition ${where} are stored, and sending all of it again is safe`,
+    `${reason.message}; the events of partition ${where} are stored, and sending the whole batch again is safe`,
     reason.parts,
   );
 }

@@ -2,7 +2,15 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { klpstate, type Server, start_server, temporary_directory } from "./klpstate.js";
+import {
+  ask,
+  expect_refused,
+  json_lines,
+  klpstate,
+  type Server,
+  start_server,
+  temporary_directory,
+} from "./klpstate.js";
 
 const directory = temporary_directory();
 let server: Server;
@@ -105,10 +113,77 @@ describe("a command", () => {
     writeFileSync(file, lines.join("\n"));
     expect((await klpstate(["ingest", file, "--server", server.url])).code).toBe(0);
     expect(await is_unknown("line-10000")).toBe(false);
-    const history = await fetch(`${server.url}/v1/hosts/line-1/history`).then(
-      async (response) => (await response.json()) as { history: { effect: string }[] },
+    const effects = async (host_id: string) => {
+      const response = await fetch(`${server.url}/v1/hosts/${host_id}/history`);
+      const { history } = (await response.json()) as { history: { effect: string }[] };
+      return history.map(({ effect }) => effect);
+    };
+    for (const host_id of ["line-1", "line-6999"])
+      expect(await effects(host_id)).toEqual(["applied", "repeated"]);
+    for (const host_id of ["line-7000", "line-10000"]) expect(await effects(host_id)).toEqual(["applied"]);
+    const fleet = await klpstate(["fleet", "--json", "--server", server.url]);
+    expect(json_lines<{ hosts: number }>(fleet.stdout).reduce((sum, { hosts }) => sum + hosts, 0)).toBe(
+      10_000,
     );
-    expect(history.history.map(({ effect }) => effect)).toEqual(["applied", "repeated"]);
+  });
+
+  test("names the line, the field, the value and the limit of every mistake, and stores what stands before", async () => {
+    const boot = { kernel_release: "6.1", arch: "x86_64", boot_id: "00".repeat(17) };
+    const mistakes: [bad: object, ...says: string[]][] = [
+      [event({}, { loadd: {} }), "loadd", "unknown key"],
+      [event(loaded({ name: "x".repeat(56) })), "loaded.patch.name", "xxx", "55 bytes"],
+      [event(undefined, { host_id: "" }), "host_id", "255 bytes"],
+      [event(undefined, { host_id: "h".repeat(256) }), "host_id", "256 bytes", "255 bytes"],
+      [event({ observed: boot }), "observed.boot_id", "17 bytes", "16 bytes"],
+      [event(undefined, { time_unix_ms: "now" }), "time_unix_ms", "now", "18446744073709551615"],
+    ];
+    const own = await start_server(join(directory, "mistakes"));
+    const ended = mistakes.map(([bad], number) => {
+      const lines = [
+        event(undefined, { host_id: `before-${number}` }),
+        bad,
+        event(undefined, { host_id: "behind" }),
+      ];
+      const stdin = lines.map((line) => JSON.stringify(line)).join("\n");
+      return klpstate(["ingest", "-", "--server", own.url], { stdin });
+    });
+    for (const [number, [, ...says]] of mistakes.entries()) {
+      expect_refused(await ended[number]!, "standard input:2: ", "the 1 line before it", ...says);
+      expect((await ask(own, `/v1/hosts/before-${number}`)).status).toBe(200);
+    }
+    expect((await ask(own, "/v1/hosts/behind")).status).toBe(404);
+  });
+
+  test("refuses manifests by their line before it publishes any, and one that contradicts what is stored", async () => {
+    const manifest = {
+      name: "kp_7",
+      kernel_release: "6.1",
+      arch: "x86_64",
+      states: [{ id: "1", version: 1 }],
+    };
+    const states = (id: string, version: number) => ({
+      ...manifest,
+      name: "kp_8",
+      states: [{ id, version }],
+    });
+    const add = (...manifests: object[]) =>
+      klpstate(["patch", "add", "-", "--server", server.url], {
+        stdin: manifests.map((one) => JSON.stringify(one)).join("\n"),
+      });
+    expect_refused(await add(manifest, states("0", 1)), "standard input:2: ", "states[0].id", "1 to 2^64-1");
+    const too_large = "18446744073709551616";
+    expect_refused(await add(manifest, states(too_large, 1)), "states[0].id", too_large, "2^64-1");
+    expect_refused(await add(manifest, states("1", 2 ** 32)), "states[0].version", "4294967296", "2^32-1");
+    const shown = await klpstate(["patch", "show", "kp_7", "--server", server.url]);
+    expect(shown.code).toBe(2);
+
+    expect((await add(manifest)).code).toBe(0);
+    expect_refused(await add({ ...manifest, replace: true }), "kp_7 for 6.1 x86_64", "offset", "withdraw");
+    const kept = await klpstate(["patch", "show", "kp_7", "--json", "--server", server.url]);
+    const [entry] = json_lines<{ manifest: object; refused: { manifest: object }[] }>(kept.stdout);
+    expect(entry!.manifest).not.toHaveProperty("replace");
+    // The refusal is on record.
+    expect(entry!.refused).toMatchObject([{ manifest: { replace: true } }]);
   });
 
   test("says that a time is no time, that no host has the name, that no patch has it", async () => {

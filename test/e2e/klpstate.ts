@@ -112,6 +112,7 @@ export function expect_refused(result: Ended, ...says: (string | RegExp)[]): voi
   const lines = result.stderr.split("\n").filter((line) => line !== "");
   expect(lines, result.stderr).toHaveLength(1);
   expect(lines[0]).toMatch(/^klpstate: /);
+  expect(lines[0]).not.toMatch(/\bat async |node:internal|file:\/\//);
   for (const part of says) expect(lines[0]).toMatch(part);
 }
 

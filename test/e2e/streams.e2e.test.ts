@@ -128,7 +128,7 @@ describe.each(ways)("the streams as %s", (_, partitions, ingest, asked) => {
     expect(await replay(server)).toEqual(before);
   });
 
-  test("are repeated without any effect when they are sent again", async () => {
+  test("apply nothing a second time when they are sent again", async () => {
     const host_id = expectations[1]!.host_id;
     const { history: before } = await ask_json<{ history: HistoryEntry[] }>(
       server,
