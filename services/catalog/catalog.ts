@@ -10,6 +10,8 @@ import { type CatalogOutcome, type Identity, identity_of, Manifests, type Publis
 export interface CatalogOptions {
   disk: Disk;
   directory: string;
+  /** See LogOptions. */
+  segment_bytes_max?: number;
   now(): number;
   /** Every manifest that is published or withdrawn, in the log's order; first those that are there at the start. */
   on_change(outcome: CatalogOutcome): void;

@@ -4,11 +4,14 @@
  */
 import { Problem } from "../events/problem.js";
 import { LogCorruption } from "./corruption.js";
-import type { Disk } from "./disk.js";
+import { type Disk, error_code } from "./disk.js";
 import { type FrameFacts, type LogRecord, RECORD_BYTES_MAX } from "./frame.js";
 import { check_segment, type LogState, type Place, recover, type TornTail } from "./recovery.js";
 import {
   type Cursor,
+  ends_in_a_frame,
+  open_segment,
+  read_readable,
   SCAN_BYTES,
   type ScanTarget,
   SEGMENT_BYTES_MAX,
@@ -186,13 +189,14 @@ export class Log {
       log_time_ms: 0,
       last: null,
     };
-    const file = disk.open_read(segment.path);
+    const file = open_segment(disk, segment, cursor, name);
     try {
       while (cursor.position < range.end) {
         const left = range.end - cursor.position;
         // New memory for each: the caller may keep what was yielded.
         const chunk: Uint8Array = Buffer.allocUnsafeSlow(Math.min(left, READ_BYTES));
-        const filled = await read_chunk(chunk);
+        const { filled, error } = await read_chunk(chunk);
+        const chunk_position = cursor.position;
         const found: LogFrame[] = [];
         const fault = walk(chunk.subarray(0, filled), cursor, range.end, replica, (frame, at) => {
           if (frame.next_offset > from && frame.first_offset < to && frame.count > 0) {
@@ -200,6 +204,9 @@ export class Log {
           }
         });
         yield* found;
+        if (error !== null && ends_in_a_frame(chunk.subarray(cursor.position - chunk_position, filled))) {
+          throw unreadable(error, segment, cursor, name);
+        }
         if (fault !== null || filled < chunk.length) {
           const reason = fault?.reason ?? "the file became shorter";
           throw new LogCorruption(name, segment.path, cursor.position, cursor.next_offset, reason);
@@ -209,14 +216,16 @@ export class Log {
       file.close();
     }
 
-    async function read_chunk(chunk: Uint8Array): Promise<number> {
-      try {
-        return chunk.length <= READ_AT_ONCE_BYTES_MAX
-          ? file.read_sync(chunk, cursor.position)
-          : await file.read(chunk, cursor.position);
-      } catch (error) {
-        throw unreadable(error, segment, cursor, name);
+    /** A long read goes through the thread pool; one that fails there is looked at closely here. */
+    async function read_chunk(chunk: Uint8Array): Promise<{ filled: number; error: unknown }> {
+      if (chunk.length > READ_AT_ONCE_BYTES_MAX) {
+        try {
+          return { filled: await file.read(chunk, cursor.position), error: null };
+        } catch (error) {
+          if (error_code(error) !== "EIO") throw error;
+        }
       }
+      return read_readable(file, chunk, cursor.position);
     }
   }
 

@@ -9,6 +9,7 @@ import { check_frame, view_of } from "./frame.js";
 import {
   type Cursor,
   new_segment,
+  open_segment,
   SCAN_BYTES,
   type ScanTarget,
   type Segment,
@@ -143,7 +144,7 @@ export async function check_segment(place: Place, segment: Segment, next: Segmen
   // Marks of its own until all is checked: another reader may be at the same segment.
   const checked: Segment = { ...segment, checked: true, mark_positions: [], mark_offsets: [] };
   const buffer = Buffer.allocUnsafeSlow(SCAN_BYTES);
-  const file = disk.open_read(segment.path);
+  const file = open_segment(disk, segment, cursor, name);
   try {
     const nobody: ScanTarget = { buffer: () => buffer, on_frames: () => {} };
     const fault = await scan(checked, file, cursor, segment.bytes, name, replica, 0n, nobody);

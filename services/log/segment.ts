@@ -4,7 +4,7 @@
  */
 import { setImmediate } from "node:timers/promises";
 import { LogCorruption } from "./corruption.js";
-import { error_code, type ReadFile } from "./disk.js";
+import { type Disk, error_code, type ReadFile } from "./disk.js";
 import { check_frame, FRAME_BYTES_MAX, type FrameFacts, view_of } from "./frame.js";
 
 export const SEGMENT_BYTES_MAX = 256 * 1024 * 1024;
@@ -178,43 +178,79 @@ export async function scan(
       throw new RangeError(`a scan needs ${FRAME_BYTES_MAX} bytes of room`);
     const position = cursor.position;
     const chunk = buffer.subarray(0, Math.min(buffer.length, end - position));
-    const filled = read_or_corrupt(segment, file, chunk, cursor, log);
-    if (filled < chunk.length) return { reason: "the file became shorter", misplaced: true };
+    const { filled, error } = read_readable(file, chunk, position);
+    if (error === null && filled < chunk.length)
+      return { reason: "the file became shorter", misplaced: true };
     let skip = 0;
-    const fault = walk(chunk, cursor, end, replica, (frame, at) => {
+    const fault = walk(chunk.subarray(0, filled), cursor, end, replica, (frame, at) => {
       mark_frame(segment, position + at, frame.first_offset);
       if (frame.next_offset <= from_offset && skip === at) skip = at + frame.length;
     });
     const used = cursor.position - position;
+    // Before the frames are handed over: the chunk may be gone then.
+    const unreadable_there = error !== null && ends_in_a_frame(chunk.subarray(used, filled));
     if (used > skip) target.on_frames(chunk.subarray(skip, used));
+    if (unreadable_there) throw unreadable(error, segment, cursor, log);
     if (fault !== null) return fault;
     await setImmediate();
   }
   return null;
 }
 
-function read_or_corrupt(
-  segment: Segment,
+/**
+ * Fills `into` with what stands from `position` on. Where the disk cannot read all of it, with what stands before: the
+ * frames there are good, and the damage is in the one behind them. Throws what is no EIO.
+ */
+export function read_readable(
   file: ReadFile,
   into: Uint8Array,
-  cursor: Cursor,
-  log: string,
-): number {
+  position: number,
+): { filled: number; error: unknown } {
   try {
-    return file.read_sync(into, cursor.position);
+    return { filled: file.read_sync(into, position), error: null };
   } catch (error) {
-    throw unreadable(error, segment, cursor, log);
+    if (error_code(error) !== "EIO") throw error;
+    return { filled: readable_bytes(file, into, position), error };
   }
+}
+
+/** `into` as a whole cannot be read. */
+function readable_bytes(file: ReadFile, into: Uint8Array, position: number): number {
+  let readable = 0;
+  let too_many = into.length;
+  while (too_many - readable > 1) {
+    const middle = (readable + too_many) >>> 1;
+    try {
+      file.read_sync(into.subarray(readable, middle), position + readable);
+      readable = middle;
+    } catch {
+      too_many = middle;
+    }
+  }
+  return readable;
+}
+
+/** What could be read behind the last good frame is the beginning of one, as far as can be told. */
+export function ends_in_a_frame(rest: Uint8Array): boolean {
+  return check_frame(rest, view_of(rest), 0) === null;
 }
 
 /** A disk that cannot give the bytes back has lost them: the same news as bytes that do not check. */
 export function unreadable(error: unknown, segment: Segment, cursor: Cursor, log: string): unknown {
-  if (error_code(error) !== "EIO") return error;
-  return new LogCorruption(
-    log,
-    segment.path,
-    cursor.position,
-    cursor.next_offset,
-    "the disk cannot read it (EIO)",
-  );
+  const reasons: Record<string, string> = {
+    EIO: "the disk cannot read it (EIO)",
+    ENOENT: "the file is gone",
+  };
+  const reason = reasons[error_code(error)];
+  if (reason === undefined) return error;
+  return new LogCorruption(log, segment.path, cursor.position, cursor.next_offset, reason);
+}
+
+/** A segment that is known to be there. Throws LogCorruption where it is not. */
+export function open_segment(disk: Disk, segment: Segment, cursor: Cursor, log: string): ReadFile {
+  try {
+    return disk.open_read(segment.path);
+  } catch (error) {
+    throw unreadable(error, segment, cursor, log);
+  }
 }

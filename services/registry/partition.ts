@@ -8,6 +8,7 @@ import { LogCorruption } from "../log/corruption.js";
 import type { Disk } from "../log/disk.js";
 import { disk_problem } from "../log/disk_problem.js";
 import { Log } from "../log/log.js";
+import { SEGMENT_BYTES_MAX } from "../log/segment.js";
 import { apply_fact, type CatalogFact } from "./catalog_feed.js";
 import type { AppendAnswer, PartitionStatus } from "./shard_protocol.js";
 
@@ -19,6 +20,8 @@ export interface PartitionOptions {
   partition_count: number;
   seed: bigint;
   memory_bytes_max: number;
+  /** See LogOptions. */
+  segment_bytes_max?: number;
   now(): number;
 }
 
@@ -54,12 +57,14 @@ export class Partition {
    */
   static async open(options: PartitionOptions): Promise<Partition> {
     const { disk, module, partition, partition_count, seed, memory_bytes_max, now } = options;
+    const { segment_bytes_max = SEGMENT_BYTES_MAX } = options;
     const core = new Core(module, { partition, partitions: partition_count, memory_bytes_max, seed });
     try {
       const { log, torn } = await Log.open({
         disk,
         directory: log_directory(options.directory, partition),
         name: `partition ${partition}`,
+        segment_bytes_max,
         now,
         buffer: () => core.input(core.input_bytes_max),
         // Events beyond a full core stay unapplied; `full` says so.
