@@ -1,0 +1,287 @@
+/** One partition on the simulated disk: what it was sent, what it has acknowledged or served, and what it has now. */
+
+import { replay_partition } from "#services/audit/replay_partition.js";
+import { MEMORY_BYTES_MAX } from "#services/core/core.js";
+import { format_digest } from "#services/core/digest.js";
+import { Problem } from "#services/events/problem.js";
+import { klpstate } from "#services/events/proto.js";
+import { LogCorruption } from "#services/log/corruption.js";
+import { records_of } from "#services/log/frame.js";
+import { log_directory, Partition } from "#services/registry/partition.js";
+import { core_module } from "../model/from_core.js";
+import { apply_record, hosts_digest, new_registry, type RegistryModel } from "../model/registry.js";
+import {
+  type Boot,
+  disk_failed_at,
+  fail,
+  type Inhabitant,
+  type Opened,
+  says_ended,
+  says_nothing_stored,
+  sync_failed_at,
+  type World,
+} from "./inhabitant.js";
+import { PARTITIONS } from "./supply.js";
+
+/** A record that was sent, with a number of its own at the end of its bytes. */
+interface Sent {
+  number: number;
+  bytes: Uint8Array;
+  /** "unanswered" may be in the log or not. */
+  answer: "unanswered" | "acknowledged" | "nothing_stored";
+}
+
+interface Found {
+  sent: Sent;
+  log_time_ms: number;
+}
+
+/** Field 1000 of an EventBatch, fixed32: one that no reader knows. */
+const NUMBER_TAG = [0xc5, 0x3e];
+
+function numbered(batches: Uint8Array[], number: number): Uint8Array {
+  const tail = Buffer.from([...NUMBER_TAG, 0, 0, 0, 0]);
+  tail.writeUint32LE(number, NUMBER_TAG.length);
+  return Uint8Array.from(Buffer.concat([...batches, tail]));
+}
+
+function number_of(record: Uint8Array): number {
+  return Buffer.from(record).readUint32LE(record.length - 4);
+}
+
+function hosts_of(record: Uint8Array): string[] {
+  const { events } = klpstate.v1.EventBatch.decode(record);
+  return [...new Set(events.map(({ host_id }) => host_id ?? ""))];
+}
+
+export class PartitionLife implements Inhabitant {
+  readonly name: string;
+  readonly directory: string;
+  readonly #world: World;
+  readonly #number: number;
+  readonly #sent: Sent[] = [];
+  /** By offset: acknowledged, or served once. */
+  #promised: Sent[] = [];
+  /** What was found at the last check, and the plain model's fold of it. */
+  #found: Found[] = [];
+  #model: RegistryModel = new_registry();
+  #boot: Boot | null = null;
+  #partition: Partition | null = null;
+  ended = false;
+
+  constructor(world: World, number: number) {
+    this.#world = world;
+    this.#number = number;
+    this.name = `partition ${number}`;
+    this.directory = log_directory(world.directory, number);
+  }
+
+  get promised_end(): bigint {
+    return BigInt(this.#promised.length);
+  }
+
+  get acknowledged(): number {
+    return this.#sent.filter(({ answer }) => answer === "acknowledged").length;
+  }
+
+  async open(boot: Boot): Promise<Opened> {
+    this.#boot = boot;
+    this.ended = false;
+    const partition = await Partition.open({
+      disk: boot.disk,
+      directory: this.#world.directory,
+      module: core_module,
+      partition: this.#number,
+      partition_count: PARTITIONS,
+      seed: 1n,
+      memory_bytes_max: MEMORY_BYTES_MAX,
+      segment_bytes_max: this.#world.segment_bytes_max,
+      now: this.#world.now,
+    });
+    this.#partition = partition;
+    if (partition.broken !== null) {
+      // Nothing of it is served, whatever the fold has seen before the damage.
+      if (partition.serves || partition.log !== null) fail(`${this.name} is broken and serves`);
+      return { state: "damaged", message: partition.broken };
+    }
+    return { state: "serves", torn: place_of(partition.torn) };
+  }
+
+  async check(): Promise<void> {
+    const partition = this.#partition!;
+    const log = partition.serving_log();
+    const found: Found[] = [];
+    for await (const frame of log.read(0n)) {
+      for (const { offset, log_time_ms, bytes } of records_of(frame.bytes)) {
+        if (offset !== BigInt(found.length)) {
+          fail(`${this.name} has offset ${offset} where ${found.length} follows`);
+        }
+        found.push({ sent: this.#recognize(offset, bytes), log_time_ms });
+      }
+    }
+    if (log.next_offset !== BigInt(found.length)) {
+      fail(`${this.name} says it ends at ${log.next_offset}; ${found.length} records can be read`);
+    }
+    this.#compare(found);
+    await this.#compare_state(partition, found);
+    this.#promised = found.map(({ sent }) => sent);
+    this.#found = found;
+  }
+
+  #recognize(offset: bigint, bytes: Uint8Array): Sent {
+    const sent = this.#sent[number_of(bytes)];
+    if (sent === undefined || !Buffer.from(bytes).equals(sent.bytes)) {
+      fail(`${this.name} has a record at offset ${offset} that was never sent`);
+    }
+    if (sent.answer === "nothing_stored") {
+      fail(
+        `${this.name} has record ${sent.number} at offset ${offset}, of which it said that nothing was stored`,
+      );
+    }
+    return sent;
+  }
+
+  #compare(found: Found[]): void {
+    for (const [offset, promised] of this.#promised.entries()) {
+      const there = found[offset]?.sent;
+      if (there !== promised) {
+        fail(
+          `${this.name} has ${there === undefined ? "no record" : `record ${there.number}`} at offset ${offset}, ` +
+            `where it promised record ${promised.number} (${promised.answer}); it ends at ${found.length}`,
+        );
+      }
+    }
+    for (const [offset, { sent, log_time_ms }] of found.entries()) {
+      const before = found[offset - 1];
+      if (before === undefined) continue;
+      if (sent.number <= before.sent.number) {
+        fail(
+          `${this.name} has record ${sent.number} at offset ${offset} behind record ${before.sent.number}`,
+        );
+      }
+      if (log_time_ms < before.log_time_ms) fail(`${this.name}: the log time falls at offset ${offset}`);
+    }
+    for (const [offset, { log_time_ms }] of this.#found.entries()) {
+      if (found[offset]?.log_time_ms !== log_time_ms) {
+        fail(`${this.name}: the log time at offset ${offset} is another one than before`);
+      }
+    }
+  }
+
+  async #compare_state(partition: Partition, found: Found[]): Promise<void> {
+    for (const { sent, log_time_ms } of found.slice(this.#found.length)) {
+      apply_record(this.#model, { bytes: sent.bytes, log_time_ms: BigInt(log_time_ms) });
+    }
+    const expected = hosts_digest(this.#model.hosts.values());
+    const digest = format_digest(partition.digest());
+    if (digest !== expected) fail(`${this.name} has digest ${digest}, the plain model ${expected}`);
+    if (!this.#world.dice.chance(0.2)) return;
+    const task = {
+      directory: this.#world.directory,
+      partition: this.#number,
+      partition_count: PARTITIONS,
+      to: BigInt(found.length),
+    };
+    const replayed = await replay_partition(task, core_module, this.#boot!.disk, () => {});
+    if (format_digest(replayed.digest) !== expected) fail(`${this.name}: a replay has another digest`);
+  }
+
+  async send(must_be_taken: boolean): Promise<void> {
+    const { dice, supply } = this.#world;
+    const partition = this.#partition!;
+    const boot = this.#boot!;
+    const records = Array.from({ length: dice.weighted([6, 1], [2, 2], [1, 5]) }, () => {
+      const batches = Array.from({ length: dice.weighted([15, 1], [1, 40]) }, () =>
+        supply.batch(this.#number),
+      );
+      const number = this.#sent.length;
+      const sent: Sent = { number, bytes: numbered(batches, number), answer: "unanswered" };
+      this.#sent.push(sent);
+      return sent;
+    });
+    const bytes = records.map((record) => record.bytes);
+    try {
+      const { next_offset, hosts } = await partition.append(bytes, bytes.flatMap(hosts_of));
+      if (boot.process.dead) return;
+      if (this.ended) fail(`${this.name} takes records after an fsync that failed`);
+      if (hosts.includes(null)) fail(`${this.name} acknowledges what it has not folded`);
+      this.#acknowledged(records, next_offset);
+    } catch (error) {
+      if (boot.process.dead) return;
+      this.#refused(records, error, must_be_taken);
+    }
+  }
+
+  #acknowledged(records: Sent[], next_offset: bigint): void {
+    const first = Number(next_offset) - records.length;
+    for (const [index, sent] of records.entries()) {
+      const other = this.#promised[first + index];
+      if (other !== undefined) {
+        fail(
+          `${this.name} gives offset ${first + index} to record ${sent.number}, which record ${other.number} has`,
+        );
+      }
+      sent.answer = "acknowledged";
+      this.#promised[first + index] = sent;
+    }
+  }
+
+  #refused(records: Sent[], error: unknown, must_be_taken: boolean): void {
+    if (!(error instanceof Problem)) throw error;
+    const { code, message } = error;
+    const boot = this.#boot!;
+    if (code !== "disk_full" && code !== "unavailable") fail(`${this.name} refuses with ${code}: ${message}`);
+    if (!disk_failed_at(boot, this.directory)) fail(`${this.name} refuses without a reason: ${message}`);
+    if (says_ended(message)) {
+      if (!sync_failed_at(boot, this.directory)) fail(`${this.name} ended without a reason: ${message}`);
+      this.ended = true;
+    } else if (this.ended) {
+      fail(`${this.name} does not say that it has ended: ${message}`);
+    }
+    if (must_be_taken && !this.ended) fail(`${this.name} refuses when the disk is well again: ${message}`);
+    if (code === "disk_full" && !says_nothing_stored(message)) fail(`${this.name}: ${message}`);
+    if (!says_nothing_stored(message)) return;
+    for (const sent of records) sent.answer = "nothing_stored";
+  }
+
+  async read_damaged(): Promise<string | null> {
+    const log = this.#partition!.serving_log();
+    try {
+      for await (const frame of log.read(0n)) {
+        for (const { offset, bytes } of records_of(frame.bytes)) this.#recognize(offset, bytes);
+      }
+      return null;
+    } catch (error) {
+      if (error instanceof LogCorruption) return error.message;
+      throw error;
+    }
+  }
+
+  forget_from(offset: bigint): void {
+    const end = Number(offset);
+    if (this.#promised.length <= end) return;
+    this.#promised.length = end;
+    this.#found.length = Math.min(this.#found.length, end);
+    this.#model = new_registry();
+    for (const { sent, log_time_ms } of this.#found) {
+      apply_record(this.#model, { bytes: sent.bytes, log_time_ms: BigInt(log_time_ms) });
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#partition?.close();
+  }
+
+  abandon(): void {
+    this.#partition = null;
+    this.#boot = null;
+  }
+}
+
+/** Of Partition's words about a torn tail. */
+function place_of(torn: string | null) {
+  if (torn === null) return null;
+  const match = /^(.*): cut \d+ bytes at byte (\d+), offset (\d+) /.exec(torn);
+  if (match === null) return fail(`a torn tail is told as: ${torn}`);
+  return { file: match[1]!, byte: Number(match[2]), offset: BigInt(match[3]!) };
+}
