@@ -6,6 +6,7 @@
 //   lingering word = installed patch << 1 | pinned, sorted by name so that equal sets are equal bytes
 import { HashIndex, first, insert, next, remove, slot_tag, slot_value, start_index } from "./hash_index";
 import { tag_of } from "./hash";
+import { kept } from "./kept";
 import { compare_bytes, same_bytes, take_directory, Arena, arena_take, start_arena } from "./memory";
 import { NO_ROOM, installed_patch, page_for, strings } from "./tables";
 import { string_at, string_bytes } from "./strings";
@@ -171,6 +172,13 @@ export function start_configurations(): bool {
   start_arena(arena);
   memory.fill(free_places, 0, 4 * 128);
   return entries != 0 && start_index(index, 17);
+}
+
+export function keep_configurations(): void {
+  configuration_count = <u32>kept(configuration_count);
+  configurations_live = <u32>kept(configurations_live);
+  free_entry = <u32>kept(free_entry);
+  next_serial = <u32>kept(next_serial);
 }
 
 @inline

@@ -13,6 +13,7 @@ import {
   STALE,
   TWO_WRITERS,
 } from "./changes";
+import { casts_doubt, mark_uncertain, take_losses } from "./losses";
 import {
   close_configuration,
   configuration_count,
@@ -52,17 +53,37 @@ import {
 } from "./hosts";
 import { installed_count, INSTALLED_MAX, kernel_count, KERNELS_MAX, NO_ROOM, strings } from "./tables";
 import { STRINGS_MAX } from "./strings";
-import { is_known, is_transition, keep_transition, start_transitions, transition_of } from "./transitions";
+import { is_known, is_transition, keep_transition, transition_of } from "./transitions";
 import { limit_bytes, PAGE_BYTES, room_bytes, take_pages } from "./memory";
 import { MINUTES_PAGE_BYTES } from "./minutes";
 import { slot_value } from "./hash_index";
-import { error_index, Event, EVENT_STRIDE, EVENTS_MAX, OBSERVED, read_record, record_error } from "./record";
-
-// Effects (RULES F1, F3).
-const APPLIED: u32 = 0;
-const REPEATED: u32 = 1;
-const STALE_EFFECT: u32 = 2;
-const FOREIGN: u32 = 3;
+import { kept } from "./kept";
+import {
+  APPLIED,
+  begin_chain,
+  chain_entry,
+  chain_event,
+  chain_frame,
+  chain_has_room,
+  chain_lowest,
+  chain_record,
+  EFFECT_SHIFT,
+  FOREIGN,
+  REPEATED,
+  STALE_EFFECT,
+  start_chain,
+  TIME_MAX,
+} from "./chain";
+import {
+  error_index,
+  Event,
+  EVENT_STRIDE,
+  EVENTS_MAX,
+  HAS_LOSSES,
+  OBSERVED,
+  read_record,
+  record_error,
+} from "./record";
 
 /** Events that are staged together: enough to overlap misses, few enough to stay in the first-level cache. */
 const BLOCK: u32 = 128;
@@ -70,9 +91,6 @@ const BLOCK: u32 = 128;
 const GATHER: u32 = 256;
 /** The index in its record takes the low bits of a position. */
 const INDEX_BITS: u64 = 14;
-/** Instants are kept in 48 bits, which reach to the year 10889. */
-const TIME_MAX: u64 = (1 << 48) - 1;
-
 /**
  * What became of an event. `previous` is the position of the host's event before it, also of one without effect;
  * NO_POSITION for a host's first.
@@ -119,7 +137,25 @@ export let outcomes: usize = 0;
 export let outcome_count: u32 = 0;
 export let quarantined: usize = 0;
 export let quarantined_count: u32 = 0;
-let with_outcomes: bool = false;
+
+// What a call of the fold is for.
+/** The state alone. */
+export const PLAIN: u32 = 0;
+/** Also what became of each event; one frame a call. */
+export const WITH_OUTCOMES: u32 = 1;
+/** Also the chain (chain.ts). */
+export const WITH_CHAIN: u32 = 2;
+/** The state as of an instant: the chain's entries are given, and say which events count (RULES F8). */
+export const AS_OF: u32 = 3;
+let mode: u32 = PLAIN;
+let as_of_ms: u64 = 0;
+// Flags of an event in a fold as of an instant, beside HAS_LOSSES.
+const COUNTS: u32 = 2;
+const IN_DOUBT: u32 = 4;
+/** There was no room for a mark of doubt. */
+export let marks_full: bool = false;
+/** Where the last call ended: it stops early where the chain's tables are full. */
+export let folded_to: usize = 0;
 
 /** Where the log goes on. */
 export let next_offset: u64 = 0;
@@ -145,13 +181,21 @@ export function start_fold(own_partition: u32, partition_count: u32): bool {
   next_offset = 0;
   log_time_ms = 0;
   stopped_at = NO_POSITION;
+  marks_full = false;
   events_folded = 0;
   records_quarantined = 0;
   memory.fill(anomaly_counts, 0, 8 * 32);
   events = take_pages((<u32>EVENT_STRIDE * (EVENTS_MAX + GATHER + 1)) / 65536 + 1);
   outcomes = take_pages((OUTCOME_BYTES * OUTCOMES_MAX) / 65536 + 1);
   quarantined = take_pages(1);
-  return events != 0 && outcomes != 0 && quarantined != 0 && start_transitions();
+  return events != 0 && outcomes != 0 && quarantined != 0 && start_chain();
+}
+
+export function keep_fold(): void {
+  next_offset = kept(next_offset);
+  log_time_ms = kept(log_time_ms);
+  events_folded = kept(events_folded);
+  records_quarantined = kept(records_quarantined);
 }
 
 export function anomaly_count(bit: u32): u64 {
@@ -216,7 +260,8 @@ export function room_for_host(): bool {
 
 function write_outcome(event: Event, i: u32, previous: u64, effective_ms: u64, anomalies: u32, effect: u32): void {
   count_anomalies(anomalies);
-  if (!with_outcomes) return;
+  if (mode == WITH_CHAIN) chain_event(event.entry, event.frame, previous, effective_ms, effect);
+  if (mode != WITH_OUTCOMES || outcome_count == OUTCOMES_MAX) return;
   const outcome = changetype<Outcome>(outcomes + <usize>(outcome_count++) * OUTCOME_BYTES);
   outcome.position = event.position;
   outcome.previous = previous;
@@ -320,12 +365,38 @@ function apply(event: Event): void {
     worsen_knowledge(GAP);
   } else anomalies |= odd;
   if (event.change == OBSERVED) record.boot_hash = observed_boot_hash;
+  if (event.flags & HAS_LOSSES) {
+    const lowest = take_losses(event, i);
+    if (mode == WITH_CHAIN) chain_lowest(event.frame, lowest);
+  }
   took_effect(record, event, clamped);
   const after = close_configuration();
   set_configuration(i, after);
   leave_configuration(before);
   if (transition !== null && odd != OVER_LIMIT) keep_transition(transition, before, before_serial, event, after, odd);
   write_outcome(event, i, previous, effective_time(record), anomalies, APPLIED);
+}
+
+/** A host of which nothing counts is in no answer, and needs no mark. */
+function doubt(event: Event): void {
+  const i = find_host_from(host_slot(event.tag), event.tag, event.host_id, event.host_id_bytes);
+  if (i != NONE && !mark_uncertain(i)) marks_full = true;
+}
+
+/** Keeps of the events of a record those that count, or cast doubt; the number of them. */
+function keep_as_of(into: usize, count: u32): u32 {
+  let left: u32 = 0;
+  for (let i: u32 = 0; i < count; i++) {
+    const event = changetype<Event>(into + <usize>i * EVENT_STRIDE);
+    const told = chain_entry();
+    let flags: u32 = (told & TIME_MAX) <= as_of_ms ? COUNTS : 0;
+    if (<u32>(told >> EFFECT_SHIFT) == APPLIED && casts_doubt(event, as_of_ms)) flags |= IN_DOUBT;
+    if (flags == 0) continue;
+    event.flags |= flags;
+    if (left != i) memory.copy(into + <usize>left * EVENT_STRIDE, changetype<usize>(event), EVENT_STRIDE);
+    left++;
+  }
+  return left;
 }
 
 function apply_gathered(): void {
@@ -357,7 +428,8 @@ function apply_gathered(): void {
       const event = changetype<Event>(events + <usize>i * EVENT_STRIDE);
       // A host that came in this block may have split the segment that the slot was in.
       if (host_count != hosts_before) event.slot = <u32>host_slot(event.tag);
-      apply(event);
+      if (mode != AS_OF || event.flags & COUNTS) apply(event);
+      if (mode == AS_OF && event.flags & IN_DOUBT) doubt(event);
     }
   }
   gathered = 0;
@@ -368,7 +440,7 @@ function apply_gathered(): void {
 /** Decodes a record and lets its events wait; one that is not good is noted. */
 function gather(from: usize, length: u32, offset: u64, first_index: u32): bool {
   const into = events + <usize>gathered * EVENT_STRIDE;
-  const count = read_record(from, length, into, partition, partitions, strings.seed);
+  let count = read_record(from, length, into, partition, partitions, strings.seed);
   if (count == 0) {
     records_quarantined++;
     if (quarantined_count < QUARANTINED_MAX) {
@@ -385,6 +457,8 @@ function gather(from: usize, length: u32, offset: u64, first_index: u32): bool {
     event.position = (offset << INDEX_BITS) | (first_index + i);
     if (event.change == OBSERVED) observed++;
   }
+  if (mode == WITH_CHAIN) chain_record(into, count, offset);
+  else if (mode == AS_OF) count = keep_as_of(into, count);
   if (count != 0 && !has_room(gathered + count, gathered_observed + observed, gathered_bytes + length)) {
     // Those that wait have been promised their room; what is left of it may do for this record.
     apply_gathered();
@@ -408,8 +482,8 @@ export function judge_record(from: usize, length: u32): u32 {
   return record_error;
 }
 
-function begin(outcomes_wanted: bool): void {
-  with_outcomes = outcomes_wanted;
+function begin(wanted: u32): void {
+  mode = wanted;
   outcome_count = 0;
   quarantined_count = 0;
 }
@@ -420,11 +494,13 @@ function pass_log_time(time_ms: u64): void {
 }
 
 /**
- * Folds whole frames (services/log/frame.ts has the layout). With outcomes, one frame a call. Records below
- * `next_offset` were folded before and are passed over.
+ * Folds whole frames (services/log/frame.ts has the layout), as `wanted` says: PLAIN, WITH_OUTCOMES, WITH_CHAIN or
+ * AS_OF `instant_ms`. Records below `next_offset` were folded before and are passed over.
  */
-export function fold_frames(from: usize, length: u32, outcomes_wanted: bool): u32 {
-  begin(outcomes_wanted);
+export function fold_frames(from: usize, length: u32, wanted: u32, instant_ms: u64): u32 {
+  begin(wanted);
+  as_of_ms = instant_ms;
+  begin_chain();
   const end = from + length;
   let frame = from;
   while (frame + 40 <= end) {
@@ -432,6 +508,10 @@ export function fold_frames(from: usize, length: u32, outcomes_wanted: bool): u3
     const count = load<u32>(frame, 12);
     const first_offset = load<u64>(frame, 24);
     if (frame_end > end || frame_end < frame + 40) return NOT_A_FRAME;
+    if (wanted == WITH_CHAIN) {
+      if (!chain_has_room(count, <u32>(frame_end - frame))) break;
+      chain_frame(frame, from);
+    }
     pass_log_time(load<u64>(frame, 32));
     let record = frame + 40;
     for (let i: u32 = 0; i < count; i++) {
@@ -440,7 +520,10 @@ export function fold_frames(from: usize, length: u32, outcomes_wanted: bool): u3
       const bytes = load<u32>(record, 4);
       record += 8;
       if (bytes > <u32>(frame_end - record)) return NOT_A_FRAME;
-      if (offset >= next_offset && !gather(record, bytes, offset, 0)) return PARTITION_FULL;
+      if (offset >= next_offset && !gather(record, bytes, offset, 0)) {
+        folded_to = frame;
+        return PARTITION_FULL;
+      }
       record += bytes;
     }
     frame = frame_end;
@@ -448,12 +531,13 @@ export function fold_frames(from: usize, length: u32, outcomes_wanted: bool): u3
     next_offset = max(next_offset, first_offset);
   }
   apply_gathered();
-  return frame == end ? FOLDED : NOT_A_FRAME;
+  folded_to = frame;
+  return frame == end || (wanted == WITH_CHAIN && frame != from) ? FOLDED : NOT_A_FRAME;
 }
 
 /** Folds one record as if it stood at (offset, index): how one host's history is told event by event. */
 export function fold_record(from: usize, length: u32, offset: u64, index: u32, time_ms: u64): u32 {
-  begin(true);
+  begin(WITH_OUTCOMES);
   pass_log_time(time_ms);
   if (!gather(from, length, offset, index)) return PARTITION_FULL;
   apply_gathered();

@@ -7,6 +7,7 @@
 //   slot: u32 tag, u32 value + 1 (0: empty)
 //
 // The caller compares keys: `first`, then `next` while the slot is not empty.
+import { kept } from "./kept";
 import { PAGE_BYTES, take_directory, take_pages } from "./memory";
 
 const SLOTS: u32 = 1024;
@@ -38,6 +39,11 @@ export function start_hash_indexes(): bool {
   segment_counts = take_pages(16);
   scratch = take_pages(1);
   return segment_counts != 0 && scratch != 0;
+}
+
+export function keep_hash_indexes(): void {
+  spare_segments = <usize>kept(spare_segments);
+  spare_end = <usize>kept(spare_end);
 }
 
 function take_segment(): usize {

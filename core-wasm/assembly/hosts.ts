@@ -1,5 +1,6 @@
 // Hosts: a 64-byte record each, a column with the configuration, an index by host id.
 import { HashIndex, first, insert, next, slot_tag, slot_value, start_index } from "./hash_index";
+import { kept } from "./kept";
 import { Arena, arena_take, same_bytes, start_arena, take_directory } from "./memory";
 import { add_to_minute, minute_of, start_minutes, take_from_minute } from "./minutes";
 import { page_for } from "./tables";
@@ -47,6 +48,10 @@ export function start_hosts(): bool {
   host_count = 0;
   start_arena(ids);
   return records != 0 && column != 0 && start_index(index, INDEX_DEPTH_MAX) && start_minutes();
+}
+
+export function keep_hosts(): void {
+  host_count = <u32>kept(host_count);
 }
 
 @inline

@@ -10,8 +10,17 @@ import {
   start_check,
 } from "./check";
 import {
+  entries as chain_entry_table,
+  entry_count as chain_entries_made,
+  frame_count as chain_frames_made,
+  frames as chain_frame_table,
+  record_count as chain_records_made,
+  records as chain_record_table,
+} from "./chain";
+import {
   configuration_count as configuration_ids,
   configurations_live as live_configurations,
+  keep_configurations,
   open_configuration,
   start_configurations,
   words_of,
@@ -23,8 +32,11 @@ import {
   events_folded as folded,
   fold_frames as frames,
   fold_record as record,
+  folded_to as folded_to_address,
   judge_record as judge,
+  keep_fold,
   log_time_ms as log_time,
+  marks_full as no_room_for_marks,
   next_offset as next,
   outcome_count as fold_outcomes,
   outcomes as fold_outcome_table,
@@ -36,12 +48,27 @@ import {
   stopped_at as stopped,
 } from "./fold";
 import { tag_of } from "./hash";
+import { keep_hash_indexes } from "./hash_index";
 import { previous_holder as find_previous_holder, version_at as find_version } from "./host_states";
-import { configuration_of, find_host_from, host_count as hosts_known, host_slot, start_hosts } from "./hosts";
-import { room_bytes, start_memory, take_pages, used_bytes } from "./memory";
-import { hosts_before_minute as count_hosts_before } from "./minutes";
+import { configuration_of, find_host_from, host_count as hosts_known, host_slot, keep_hosts, start_hosts } from "./hosts";
+import { begin_keeping, kept_to } from "./kept";
+import { is_uncertain as is_host_uncertain, keep_losses, mark_losses, start_losses, uncertain_count as uncertain } from "./losses";
+import {
+  buffers_to_here,
+  own_from_here,
+  owned_from_page,
+  owned_to_page,
+  room_bytes,
+  start_memory,
+  static_pages,
+  take_pages,
+  take_pages_to,
+  used_bytes,
+} from "./memory";
+import { hosts_before_minute as count_hosts_before, keep_minutes } from "./minutes";
 import { error_index as batch_error_index, record_error as batch_error } from "./record";
-import { start_tables, strings } from "./tables";
+import { keep_tables, start_tables, strings } from "./tables";
+import { start_transitions } from "./transitions";
 import { view as view_buffer, view_configuration as show_configuration, view_host as show_host, view_installed as show_installed } from "./view";
 
 /** Of the fold: what the same events become. Changes only with a change of RULES F. */
@@ -80,14 +107,14 @@ function start_buffers(): bool {
  * the tables; it changes no answer. An instance may be started again, for another history.
  */
 export function start(partition: u32, partitions: u32, limit_pages: u32, seed: u64): bool {
+  start_memory(limit_pages);
+  // What a call leaves behind comes first, so that the pages of the fold are one stretch.
+  if (!start_buffers() || !start_fold(partition, partitions)) return false;
+  buffers_to_here();
+  if (!start_transitions() || !start_check()) return false;
+  own_from_here();
   return (
-    start_tables(limit_pages, seed) &&
-    start_buffers() &&
-    start_configurations() &&
-    start_hosts() &&
-    start_fold(partition, partitions) &&
-    start_catalog(seed) &&
-    start_check()
+    start_tables(seed) && start_configurations() && start_hosts() && start_losses() && start_catalog(seed)
   );
 }
 
@@ -121,9 +148,32 @@ export function error_index(): u32 {
 
 // The fold.
 
-/** Folds the frames at an address within the input; with outcomes, one frame a call. */
-export function fold_frames(at: usize, length: u32, with_outcomes: bool): u32 {
-  return frames(at, length, with_outcomes);
+/** Folds the frames at an address within the input; `wanted` as in fold.ts. */
+export function fold_frames(at: usize, length: u32, wanted: u32, as_of_ms: u64): u32 {
+  return frames(at, length, wanted, as_of_ms);
+}
+/** Where the last call of `fold_frames` ended. */
+export function folded_to(): usize {
+  return folded_to_address;
+}
+/** The tables of the last call with the chain; `chain_entries` also takes what a fold as of an instant is given. */
+export function chain_frames(): usize {
+  return chain_frame_table;
+}
+export function chain_frame_count(): u32 {
+  return chain_frames_made;
+}
+export function chain_records(): usize {
+  return chain_record_table;
+}
+export function chain_record_count(): u32 {
+  return chain_records_made;
+}
+export function chain_entries(): usize {
+  return chain_entry_table;
+}
+export function chain_entry_count(): u32 {
+  return chain_entries_made;
 }
 /** Folds the record in the input as if it stood at (offset, index). */
 export function fold_record(length: u32, offset: u64, index: u32, log_time_ms: u64): u32 {
@@ -172,6 +222,51 @@ export function memory_used(): u64 {
 }
 export function memory_room(): u64 {
   return room_bytes();
+}
+
+// Doubt (RULES F8).
+
+/** Marks the hosts that a loss told earlier puts in doubt, and no others; false where not all is known of them. */
+export function mark_doubt(instant_ms: u64): bool {
+  return mark_losses(instant_ms);
+}
+export function marks_full(): bool {
+  return no_room_for_marks;
+}
+export function uncertain_count(): u32 {
+  return uncertain;
+}
+export function is_uncertain(host: u32): bool {
+  return is_host_uncertain(host);
+}
+
+// Images: all that the fold knows, as pages and counters, of a core that was given no manifest. `start` is the same
+// every time, so that an address in an image is good in every core of the same binary.
+
+export function image_static_pages(): u32 {
+  return static_pages();
+}
+export function image_from_page(): u32 {
+  return owned_from_page();
+}
+export function image_to_page(): u32 {
+  return owned_to_page();
+}
+/** Makes room in a core that was just started; false at the limit. */
+export function image_room(to_page: u32): bool {
+  return take_pages_to(to_page);
+}
+/** Writes the counters to the output, or takes them from there; the bytes that they are. */
+export function image_counters(restore: bool): u32 {
+  begin_keeping(output_address, restore);
+  keep_hash_indexes();
+  keep_tables();
+  keep_configurations();
+  keep_hosts();
+  keep_minutes();
+  keep_losses();
+  keep_fold();
+  return <u32>(kept_to() - output_address);
 }
 
 // Look-ups.

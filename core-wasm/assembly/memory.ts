@@ -12,13 +12,46 @@ const PAGES_MAX: u32 = 65536 - 16;
 let first_page: u32 = 0;
 let next_page: u32 = 0;
 let page_limit: u32 = PAGES_MAX;
+// Pages before it hold what is done away with after every call.
+let first_owned_page: u32 = 0;
+// Pages before it are buffers, which are written before they are read.
+let first_zeroed_page: u32 = 0;
 
-/** Begins with no page taken. A core that starts again gets its old pages, zeroed. */
+/** Begins with no page taken. A core that starts again gets its old pages, zeroed but for those of buffers. */
 export function start_memory(limit_pages: u32): void {
   if (first_page == 0) first_page = memory.size();
-  else memory.fill(<usize>first_page * PAGE_BYTES, 0, <usize>(next_page - first_page) * PAGE_BYTES);
+  else {
+    const from = max(first_page, first_zeroed_page);
+    memory.fill(<usize>from * PAGE_BYTES, 0, <usize>(next_page - from) * PAGE_BYTES);
+  }
   next_page = first_page;
   page_limit = min(limit_pages, PAGES_MAX);
+}
+
+/** What was taken so far are buffers. */
+export function buffers_to_here(): void {
+  first_zeroed_page = next_page;
+}
+
+/** From here on, pages are the fold's: a snapshot has them. */
+export function own_from_here(): void {
+  first_owned_page = next_page;
+}
+
+/** Where the pages of static data end, and those of the fold begin and end: what an image of the fold is made of. */
+export function static_pages(): u32 {
+  return first_page;
+}
+export function owned_from_page(): u32 {
+  return first_owned_page;
+}
+export function owned_to_page(): u32 {
+  return next_page;
+}
+
+/** Takes what an image needs beyond a fresh start; false at the limit, or where the image has fewer pages than that. */
+export function take_pages_to(page: u32): bool {
+  return page >= next_page && (page == next_page || take_pages(page - next_page) != 0);
 }
 
 /** Takes zeroed pages; 0 if the limit is reached. */

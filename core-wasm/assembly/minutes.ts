@@ -1,6 +1,7 @@
 // How many hosts were last heard of in each minute, so that the number of stale hosts costs no scan of hosts.
 // A direct table by minute since 1970: a root of pages, each with a total. The pages are small, since an event of any
 // instant may need one.
+import { kept } from "./kept";
 import { Arena, arena_take, start_arena, take_directory } from "./memory";
 
 const MINUTES_PER_PAGE_SHIFT: u32 = 10;
@@ -23,6 +24,11 @@ export function start_minutes(): bool {
   highest_page = 0;
   start_arena(arena);
   return root != 0 && totals != 0;
+}
+
+export function keep_minutes(): void {
+  lowest_page = <u32>kept(lowest_page);
+  highest_page = <u32>kept(highest_page);
 }
 
 @inline

@@ -101,7 +101,14 @@ export class Event {
   /** The event's bytes, for who copies it. */
   bytes: u32;
   length: u32;
+  /** HAS_LOSSES, and what the fold adds. */
+  flags: u32;
+  // Of the call that folds it: its frame, and its entry of the chain.
+  frame: u32;
+  entry: u32;
 }
+/** An Observed that says that something was lost. */
+export const HAS_LOSSES: u32 = 1;
 export const EVENT_STRIDE: usize = 128;
 
 /** Of the record that was read last: its error, and the index of the event that has it. */
@@ -259,7 +266,7 @@ function read_task(): void {
   leave(outer);
 }
 
-function read_observed(): void {
+function read_observed(event: Event): void {
   let seen: u32 = 0;
   let stacked: u32 = 0;
   let lingers: u32 = 0;
@@ -310,6 +317,7 @@ function read_observed(): void {
         break;
       }
       case (9 << 3) | BYTES: {
+        event.flags = HAS_LOSSES;
         read_loss();
         break;
       }
@@ -434,7 +442,7 @@ function read_event(event: Event): void {
           event.body = <u32>at;
           event.body_bytes = length;
           const outer = enter(length);
-          if (field == OBSERVED) read_observed();
+          if (field == OBSERVED) read_observed(event);
           else read_change(field, event);
           leave(outer);
         } else skip_field(tag, 1);
@@ -488,6 +496,7 @@ export function read_record(
     const bytes = read_size();
     event.bytes = <u32>at;
     event.length = bytes;
+    event.flags = 0;
     if (read_plain_event(event)) {
       event_error = OK;
       skip_bytes(bytes);

@@ -6,7 +6,8 @@
 //   installed patch = (name, build id, kernel): what a catalog can resolve to a manifest
 import { HashIndex, first, insert, next, slot_tag, slot_value, start_hash_indexes, start_index } from "./hash_index";
 import { Strings, find_string, intern_string, start_strings } from "./strings";
-import { start_memory, take_directory, take_pages } from "./memory";
+import { kept } from "./kept";
+import { take_directory, take_pages } from "./memory";
 
 export const KERNELS_MAX: u32 = 1 << 18;
 export const INSTALLED_MAX: u32 = 1 << 22;
@@ -39,8 +40,7 @@ let installed: usize = 0;
 export let installed_count: u32 = 0;
 const installed_index: HashIndex = changetype<HashIndex>(memory.data(16));
 
-export function start_tables(limit_pages: u32, seed: u64): bool {
-  start_memory(limit_pages);
+export function start_tables(seed: u64): bool {
   if (!start_hash_indexes() || !start_strings(strings, seed)) return false;
   kernels = take_directory(KERNELS_MAX >> KERNELS_PER_PAGE_SHIFT);
   installed = take_directory(INSTALLED_MAX >> INSTALLED_PER_PAGE_SHIFT);
@@ -49,6 +49,11 @@ export function start_tables(limit_pages: u32, seed: u64): bool {
   kernel_count = 1;
   installed_count = 0;
   return load<u32>(kernels) != 0 && start_index(kernel_index, 10) && start_index(installed_index, 13);
+}
+
+export function keep_tables(): void {
+  kernel_count = <u32>kept(kernel_count);
+  installed_count = <u32>kept(installed_count);
 }
 
 @inline

@@ -6,71 +6,35 @@ import {
   ANOMALIES,
   type Anomaly,
   EFFECTS,
-  type Effect,
   KNOWLEDGE,
   type Knowledge,
   LIVEPATCHING,
-  type Livepatching,
   names_of_bits,
   PHASES,
   type Phase,
   REASONS,
-  type Reason,
   VERDICTS,
-  type Verdict,
   WARNINGS,
-  type Warning,
 } from "./codes.js";
+import type { CoreExports } from "./exports.js";
+import type {
+  ChainPiece,
+  CheckOutcome,
+  Configuration,
+  CoreImage,
+  CoreManifest,
+  CoreOptions,
+  HostFacts,
+  Outcome,
+  PageRun,
+  Position,
+  Quarantined,
+  Reference,
+  Resolved,
+} from "./facts.js";
 import { address, CoreMemory } from "./module.js";
 
-interface Exports {
-  memory: WebAssembly.Memory;
-  fold_version(): number;
-  start(partition: number, partitions: number, limit_pages: number, seed: bigint): number;
-  input(): number;
-  input_bytes(): number;
-  output(): number;
-  output_bytes(): number;
-  fold_frames(at: number, length: number, with_outcomes: number): number;
-  fold_record(length: number, offset: bigint, index: number, log_time_ms: bigint): number;
-  judge_record(length: number): number;
-  outcomes(): number;
-  outcome_count(): number;
-  quarantined(): number;
-  quarantined_count(): number;
-  next_offset(): bigint;
-  log_time_ms(): bigint;
-  stopped_at(): bigint;
-  events_folded(): bigint;
-  records_quarantined(): bigint;
-  anomalies_seen(bit: number): bigint;
-  room_for_host(): number;
-  memory_used(): bigint;
-  host_count(): number;
-  find_host(length: number): number;
-  view(): number;
-  view_host(host: number): void;
-  view_configuration(configuration: number): number;
-  view_installed(installed: number): void;
-  configuration_count(): number;
-  configurations_live(): number;
-  is_live(configuration: number): number;
-  hosts_before_minute(minute: number): number;
-  version_at(host: number, position: number, id: bigint): bigint;
-  previous_holder(host: number, position: number, id: bigint): number;
-  put_host_states(first_host: number): number;
-  states_written(): number;
-  put_manifest(): number;
-  withdraw(manifest: number): void;
-  manifest_count(): number;
-  check(name_bytes: number, build_id_bytes: number): number;
-  check_age(minute: number): void;
-  check_outcome_count(): number;
-  check_outcome_at(): number;
-  outcome_of_host(host: number): number;
-  hosts_page(first: number, count_max: number): number;
-  hosts_page_next(): number;
-}
+export type * from "./facts.js";
 
 const NONE = 0xffffffff;
 const AMBIGUOUS = 0xfffffffe;
@@ -80,6 +44,7 @@ const INDEX_MASK = (1n << INDEX_BITS) - 1n;
 const OUTCOME_BYTES = 40;
 const CHECK_OUTCOME_BYTES = 64;
 const PAGE_BYTES = 65536;
+const ZERO_PAGE = new Uint8Array(PAGE_BYTES);
 /** 2^32 less a reserve, so that no address wraps. */
 export const MEMORY_BYTES_MAX = (65536 - 16) * PAGE_BYTES;
 
@@ -87,121 +52,17 @@ export const MEMORY_BYTES_MAX = (65536 - 16) * PAGE_BYTES;
 const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 const to_utf8 = new TextEncoder();
 
-export interface CoreOptions {
-  /** Null: hosts of every partition belong. */
-  partition: number | null;
-  partitions: number;
-  memory_bytes_max?: number;
-  /** Spreads the hash tables; changes no answer. */
-  seed?: bigint;
-}
+export type FoldStatus = "folded" | "partition_full";
 
-/** Where an event stands in its partition: the record's offset and the event's index in the record. */
-export interface Position {
-  offset: bigint;
-  index: number;
-}
-
-/** What became of an event. */
-export interface Outcome {
-  position: Position;
-  /** The host's event before it, also one without effect; null for a host's first. */
-  previous: Position | null;
-  effective_time_ms: number;
-  host: number;
-  effect: Effect;
-  anomalies: Anomaly[];
-}
-
-/** A record that was not applied, and why: a number of services/events/record_error.ts. */
-export interface Quarantined {
-  offset: bigint;
-  error: number;
-  index: number;
-}
-
-export interface Reference {
-  name: string;
-  /** Lower-case hex; null: not known. */
-  build_id: string | null;
-}
-
-/** What the catalog says of a reference: the manifest's number, or why there is none. */
-export type Resolved = number | "missing" | "ambiguous";
-
-export interface StackEntry extends Reference {
-  phase: Phase;
-  manifest: Resolved;
-  built_for_other_kernel: boolean;
-}
-
-export interface Configuration {
-  kernel_release: string | null;
-  arch: string | null;
-  livepatching: Livepatching | null;
-  policy: { modules_disabled: boolean; signature_required: boolean; ftrace_off: boolean };
-  forced: boolean;
-  knowledge: Knowledge;
-  /** Oldest first. */
-  stack: StackEntry[];
-  /** By name. */
-  lingering: (Reference & { pinned: boolean })[];
-  hosts: number;
-}
-
-export interface HostFacts {
-  host_id: string;
-  stream: bigint;
-  sequence: number;
-  effective_time_ms: number;
-  position: Position;
-  configuration: number;
-  knowledge: Knowledge;
-}
-
-export interface CheckConflict {
-  state: bigint;
-  holder: Reference;
-  held: number;
-  /** Null: the candidate replaces and lacks the state. */
-  offered: number | null;
-  transient: boolean;
-  first: boolean;
-}
-
-export interface CheckOutcome {
-  verdict: Verdict;
-  reason: Reason | null;
-  warnings: Warning[];
-  /** Null beside `incompatible` as `replaces` may be. */
-  conflict: CheckConflict | null;
-  /**
-   * An installed patch that the catalog does not tell of; `candidate`: it is the candidate that is not told of. Null
-   * beside `unknown: manifest` as `replaces` may be.
-   */
-  unresolved: (Reference & { manifest: "missing" | "ambiguous" | "states_unknown" }) | "candidate" | null;
-  /** Names that would be replaced, oldest first; null where too many outcomes differ to tell them apart. */
-  replaces: string[] | null;
-  hosts: number;
-  /** Of the hosts, how many were last heard of before the minute given to `age_check`. */
-  aged: number;
-}
-
-export interface CoreState {
-  id: bigint;
-  version: number;
-}
-
-export interface CoreManifest {
-  name: string;
-  kernel_release: string;
-  arch: string;
-  build_id: Uint8Array;
-  replace: boolean;
-  states_unknown: boolean;
-  irreversible: boolean;
-  states: CoreState[];
-}
+// What a call of the fold is for: core-wasm/assembly/fold.ts.
+const PLAIN = 0;
+const WITH_OUTCOMES = 1;
+const WITH_CHAIN = 2;
+const AS_OF = 3;
+// Of one entry of each table of the chain: core-wasm/assembly/chain.ts.
+const CHAIN_FRAME_BYTES = 40;
+const CHAIN_RECORD_BYTES = 8;
+const CHAIN_ENTRY_BYTES = 16;
 
 function position_of(packed: bigint): Position | null {
   if (packed === NO_POSITION) return null;
@@ -209,11 +70,11 @@ function position_of(packed: bigint): Position | null {
 }
 
 export class Core {
-  #core: Exports;
+  #core: CoreExports;
   #memory: CoreMemory;
 
   constructor(module: WebAssembly.Module, options: CoreOptions) {
-    this.#core = new WebAssembly.Instance(module).exports as unknown as Exports;
+    this.#core = new WebAssembly.Instance(module).exports as unknown as CoreExports;
     this.#memory = new CoreMemory(this.#core.memory);
     this.restart(options);
   }
@@ -250,30 +111,72 @@ export class Core {
    * Folds whole, checked frames; those that stand in `input()` already are not copied. `outcomes`: keep what became of
    * each event, one frame a call. `partition_full`: nothing from the record at `stopped_at` on was applied.
    */
-  fold_frames(frames: Uint8Array, outcomes: boolean): "folded" | "partition_full" {
-    let at = address(this.#core.input());
+  fold_frames(frames: Uint8Array, outcomes: boolean): FoldStatus {
+    const at = this.#frames_at(frames);
+    return folded(this.#core.fold_frames(at, frames.length, outcomes ? WITH_OUTCOMES : PLAIN, 0n));
+  }
+
+  /** As `fold_frames`, and tells the chain of the frames piece by piece, each good until `tell` returns. */
+  fold_chained(frames: Uint8Array, tell: (piece: ChainPiece) => void): FoldStatus {
+    const core = this.#core;
+    const begin = this.#frames_at(frames);
+    const end = begin + frames.length;
+    let at = begin;
+    do {
+      const status = folded(core.fold_frames(at, end - at, WITH_CHAIN, 0n));
+      const to = address(core.folded_to());
+      tell({
+        bytes: to - at,
+        frames: this.#memory.bytes(
+          address(core.chain_frames()),
+          core.chain_frame_count() * CHAIN_FRAME_BYTES,
+        ),
+        records: this.#memory.bytes(
+          address(core.chain_records()),
+          core.chain_record_count() * CHAIN_RECORD_BYTES,
+        ),
+        entries: this.#memory.bytes(
+          address(core.chain_entries()),
+          core.chain_entry_count() * CHAIN_ENTRY_BYTES,
+        ),
+      });
+      if (status !== "folded") return status;
+      at = to;
+    } while (at < end);
+    return "folded";
+  }
+
+  /**
+   * Folds of the frames what counts as of an instant, and marks the hosts that they put in doubt (RULES F8). `entries`:
+   * the chain's, of all events of the frames. "no_chain": they are not of these frames, and the core is spoilt.
+   */
+  fold_as_of(frames: Uint8Array, entries: Uint8Array, as_of_ms: number): FoldStatus | "no_chain" {
+    const core = this.#core;
+    const at = this.#frames_at(frames);
+    this.#memory.bytes(address(core.chain_entries()), entries.length).set(entries);
+    const status = folded(core.fold_frames(at, frames.length, AS_OF, BigInt(as_of_ms)));
+    if (core.marks_full() !== 0) return "partition_full";
+    return core.chain_entry_count() * CHAIN_ENTRY_BYTES === entries.length ? status : "no_chain";
+  }
+
+  #frames_at(frames: Uint8Array): number {
     const input = this.input(this.#core.input_bytes());
-    if (frames.buffer === input.buffer) at = frames.byteOffset;
-    else input.set(frames);
-    return this.#folded(this.#core.fold_frames(at, frames.length, outcomes ? 1 : 0));
+    if (frames.buffer === input.buffer) return frames.byteOffset;
+    input.set(frames);
+    return address(this.#core.input());
   }
 
   /** Folds one record as if it stood at the position. */
-  fold_record(record: Uint8Array, position: Position, log_time_ms: number): "folded" | "partition_full" {
+  fold_record(record: Uint8Array, position: Position, log_time_ms: number): FoldStatus {
     this.input(record.length).set(record);
     const { offset, index } = position;
-    return this.#folded(this.#core.fold_record(record.length, offset, index, BigInt(log_time_ms)));
+    return folded(this.#core.fold_record(record.length, offset, index, BigInt(log_time_ms)));
   }
 
   /** Whether the fold would apply the record; changes nothing. */
   takes_record(record: Uint8Array): boolean {
     this.input(record.length).set(record);
     return this.#core.judge_record(record.length) === 0;
-  }
-
-  #folded(status: number): "folded" | "partition_full" {
-    if (status === 2) throw new Error("the core was given bytes that are no frame");
-    return status === 0 ? "folded" : "partition_full";
   }
 
   /** How many events the last fold looked at. */
@@ -342,6 +245,66 @@ export class Core {
 
   get memory_used_bytes(): number {
     return Number(this.#core.memory_used());
+  }
+
+  // Doubt (RULES F8).
+
+  /**
+   * Marks the hosts that an earlier loss puts in doubt at the instant, and no others. False: not all such losses are
+   * known to a core that began at an image.
+   */
+  mark_doubt(instant_ms: number): boolean {
+    return this.#core.mark_doubt(BigInt(instant_ms)) !== 0;
+  }
+
+  /** Hosts that are marked. */
+  get uncertain_count(): number {
+    return this.#core.uncertain_count();
+  }
+
+  is_uncertain(host: number): boolean {
+    return this.#core.is_uncertain(host) !== 0;
+  }
+
+  // Images: what the fold knows, to go on from in another core of the same binary, seed and partition.
+
+  /** Of a core that was given no manifest: what comes of the catalog is in no image. */
+  image(): CoreImage {
+    const core = this.#core;
+    const counters = this.#memory.bytes(address(core.output()), core.image_counters(0)).slice();
+    const runs: PageRun[] = [{ page: 0, pages: core.image_static_pages() }];
+    const to_page = core.image_to_page();
+    for (let page = core.image_from_page(); page < to_page; page++) {
+      if (this.page_bytes({ page, pages: 1 }).equals(ZERO_PAGE)) continue;
+      const last = runs.at(-1)!;
+      if (last.page + last.pages === page) last.pages++;
+      else runs.push({ page, pages: 1 });
+    }
+    return { counters, to_page, runs };
+  }
+
+  /** Good until the core is called; the caller may fill pages that `take_image` has made room for. */
+  page_bytes({ page, pages }: PageRun): Buffer {
+    const bytes = this.#memory.bytes(page * PAGE_BYTES, pages * PAGE_BYTES);
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  }
+
+  /**
+   * Makes a core that was just started ready for an image: false where its memory is too small, or the image is none
+   * of this core's. `fill` brings the bytes of each run.
+   */
+  take_image(image: CoreImage, fill: (run: PageRun) => void): boolean {
+    const core = this.#core;
+    const [statics, ...runs] = image.runs;
+    const first = core.image_from_page();
+    if (statics?.page !== 0 || statics.pages !== core.image_static_pages()) return false;
+    if (runs.some(({ page, pages }) => page < first || page + pages > image.to_page)) return false;
+    if (image.counters.length !== core.image_counters(0) || core.image_room(image.to_page) === 0)
+      return false;
+    for (const run of image.runs) fill(run);
+    this.#memory.bytes(address(core.output()), image.counters.length).set(image.counters);
+    core.image_counters(1);
+    return true;
   }
 
   // Look-ups.
@@ -593,6 +556,11 @@ export class Core {
     const bytes = this.#bytes(at);
     return bytes.length === 0 ? null : utf8.decode(bytes);
   }
+}
+
+function folded(status: number): FoldStatus {
+  if (status === 2) throw new Error("the core was given bytes that are no frame");
+  return status === 0 ? "folded" : "partition_full";
 }
 
 function resolved(manifest: number): Resolved {

@@ -32,16 +32,16 @@ function value(of: Map<string, number>, name: string): number {
   return of.get(name)!;
 }
 
-const fold = constants("fold.ts");
+const chain = constants("chain.ts");
 const changes = constants("changes.ts");
 const configurations = constants("configurations.ts");
 const check = constants("check.ts");
 const record = constants("record.ts");
 
 describe("the names of the core's numbers", () => {
-  test("effects are those of fold.ts", () => {
+  test("effects are those of chain.ts", () => {
     const own_names: Partial<Record<string, string>> = { stale: "STALE_EFFECT" };
-    expect(codes.EFFECTS.map((name) => value(fold, own_names[name] ?? name.toUpperCase()))).toEqual([
+    expect(codes.EFFECTS.map((name) => value(chain, own_names[name] ?? name.toUpperCase()))).toEqual([
       0, 1, 2, 3,
     ]);
   });

@@ -1,0 +1,67 @@
+/** What the compiled core of a partition exports. */
+
+/** See core-wasm/assembly/index.ts. */
+export interface CoreExports {
+  memory: WebAssembly.Memory;
+  fold_version(): number;
+  start(partition: number, partitions: number, limit_pages: number, seed: bigint): number;
+  input(): number;
+  input_bytes(): number;
+  output(): number;
+  output_bytes(): number;
+  fold_frames(at: number, length: number, wanted: number, as_of_ms: bigint): number;
+  folded_to(): number;
+  chain_frames(): number;
+  chain_frame_count(): number;
+  chain_records(): number;
+  chain_record_count(): number;
+  chain_entries(): number;
+  chain_entry_count(): number;
+  fold_record(length: number, offset: bigint, index: number, log_time_ms: bigint): number;
+  judge_record(length: number): number;
+  outcomes(): number;
+  outcome_count(): number;
+  quarantined(): number;
+  quarantined_count(): number;
+  next_offset(): bigint;
+  log_time_ms(): bigint;
+  stopped_at(): bigint;
+  events_folded(): bigint;
+  records_quarantined(): bigint;
+  anomalies_seen(bit: number): bigint;
+  room_for_host(): number;
+  memory_used(): bigint;
+  mark_doubt(instant_ms: bigint): number;
+  marks_full(): number;
+  uncertain_count(): number;
+  is_uncertain(host: number): number;
+  image_static_pages(): number;
+  image_from_page(): number;
+  image_to_page(): number;
+  image_room(to_page: number): number;
+  image_counters(restore: number): number;
+  host_count(): number;
+  find_host(length: number): number;
+  view(): number;
+  view_host(host: number): void;
+  view_configuration(configuration: number): number;
+  view_installed(installed: number): void;
+  configuration_count(): number;
+  configurations_live(): number;
+  is_live(configuration: number): number;
+  hosts_before_minute(minute: number): number;
+  version_at(host: number, position: number, id: bigint): bigint;
+  previous_holder(host: number, position: number, id: bigint): number;
+  put_host_states(first_host: number): number;
+  states_written(): number;
+  put_manifest(): number;
+  withdraw(manifest: number): void;
+  manifest_count(): number;
+  check(name_bytes: number, build_id_bytes: number): number;
+  check_age(minute: number): void;
+  check_outcome_count(): number;
+  check_outcome_at(): number;
+  outcome_of_host(host: number): number;
+  hosts_page(first: number, count_max: number): number;
+  hosts_page_next(): number;
+}
