@@ -46,6 +46,11 @@ export function error_code(error: unknown): string {
   return typeof code === "string" ? code : "";
 }
 
+/** Of the disk, of a quota, or under a limit on the length of files: room can be made while the process runs. */
+export function is_out_of_room(error: unknown): boolean {
+  return ["ENOSPC", "EDQUOT", "EFBIG"].includes(error_code(error));
+}
+
 /**
  * Makes a directory and its missing parents. Each name is durable before anything is made below it, so whatever is
  * found in a directory proves the names above it; only the deepest one found may be younger than the last fsync.

@@ -1,6 +1,6 @@
 /** What a disk says when a registry is opened, as a Problem: the message says what to do about it. */
 import { Problem } from "../events/problem.js";
-import { error_code } from "./disk.js";
+import { error_code, is_out_of_room } from "./disk.js";
 
 /** `what` was not possible. An error that is none of a disk's is given back as it is. */
 export function disk_problem(error: unknown, what: string): unknown {
@@ -14,7 +14,7 @@ export function disk_problem(error: unknown, what: string): unknown {
       value: path,
     });
   }
-  const full = code === "ENOSPC" || code === "EDQUOT";
+  const full = is_out_of_room(error);
   return new Problem(
     full ? "disk_full" : "unavailable",
     `${what}: ${full ? `no room on the disk (${code})` : error.message}`,

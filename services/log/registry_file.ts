@@ -8,6 +8,7 @@ import { LOCK_NAME } from "./claim.js";
 import {
   type Disk,
   error_code,
+  is_out_of_room,
   make_directory_durably,
   read_whole,
   UNFINISHED_SUFFIX,
@@ -165,7 +166,7 @@ function not_readable(directory: string, path: string, error: unknown): unknown 
 
 function not_writable(directory: string, error: unknown): unknown {
   const code = error_code(error);
-  if (code === "ENOSPC" || code === "EDQUOT") {
+  if (is_out_of_room(error)) {
     return new Problem("disk_full", `no room on the disk for a registry in ${directory}`, {
       value: directory,
     });

@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { Problem } from "../events/problem.js";
-import { error_code, type WriteFile } from "./disk.js";
+import { error_code, is_out_of_room, type WriteFile } from "./disk.js";
 import { encode_empty_frame, encode_frames, type LogRecord, RECORD_HEADER_BYTES, view_of } from "./frame.js";
 import type { LogState, Place } from "./recovery.js";
 import { mark_frame, new_segment, SCAN_BYTES, type Segment, segment_name } from "./segment.js";
@@ -337,9 +337,8 @@ export class Writer {
 
   #problem(error: unknown, what: string): Problem {
     if (this.#ended !== null) return this.#ended;
-    const full = ["ENOSPC", "EDQUOT"].includes(error_code(error));
     const detail = `${what} (${describe(error)}); nothing was stored there`;
-    return full
+    return is_out_of_room(error)
       ? new Problem("disk_full", `no room on the disk: ${detail}; make room and send again`)
       : new Problem("unavailable", `${detail}; send again later`);
   }

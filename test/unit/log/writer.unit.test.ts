@@ -13,33 +13,36 @@ import {
 } from "./fixtures.js";
 
 describe("a write that fails for want of room", () => {
-  test("stores nothing, says so to all that wait, and later appends succeed", async () => {
-    const directory = temporary_directory();
-    let full = false;
-    const folded: number[] = [];
-    const { log } = await open_log(directory, {
-      disk: faulty_disk((step) => (full && step === "write" ? "ENOSPC" : null)),
-      on_frames: (frames) => folded.push(frames.length),
-    });
-    await log.append(record_range(0, 4));
-    const before = readFileSync(join(directory, segment_name(0n)));
-    full = true;
-    const refused = [log.append([record(90)]), log.append([record(91)])];
-    for (const each of refused) {
-      await expect(each).rejects.toMatchObject({
-        code: "disk_full",
-        message: expect.stringContaining("ENOSPC"),
+  test.each(["ENOSPC", "EDQUOT", "EFBIG"])(
+    "stores nothing, says so to all that wait, and later appends succeed: %s",
+    async (error_code) => {
+      const directory = temporary_directory();
+      let full = false;
+      const folded: number[] = [];
+      const { log } = await open_log(directory, {
+        disk: faulty_disk((step) => (full && step === "write" ? error_code : null)),
+        on_frames: (frames) => folded.push(frames.length),
       });
-    }
-    expect(readFileSync(join(directory, segment_name(0n)))).toEqual(before);
-    expect(folded).toEqual([before.length]);
-    full = false;
-    expect(await log.append([record(4)])).toMatchObject({ first_offset: 4n });
-    await log.close();
-    const again = await open_log(directory);
-    expect(again.torn).toBeNull();
-    expect(await contents(again.log)).toEqual(expected_contents(0, 5));
-  });
+      await log.append(record_range(0, 4));
+      const before = readFileSync(join(directory, segment_name(0n)));
+      full = true;
+      const refused = [log.append([record(90)]), log.append([record(91)])];
+      for (const each of refused) {
+        await expect(each).rejects.toMatchObject({
+          code: "disk_full",
+          message: expect.stringContaining(error_code),
+        });
+      }
+      expect(readFileSync(join(directory, segment_name(0n)))).toEqual(before);
+      expect(folded).toEqual([before.length]);
+      full = false;
+      expect(await log.append([record(4)])).toMatchObject({ first_offset: 4n });
+      await log.close();
+      const again = await open_log(directory);
+      expect(again.torn).toBeNull();
+      expect(await contents(again.log)).toEqual(expected_contents(0, 5));
+    },
+  );
 
   test("may be a new segment's first", async () => {
     for (const failing of ["open_write", "write"]) {
