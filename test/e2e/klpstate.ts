@@ -53,10 +53,13 @@ interface SpawnOptions {
   /** Permissions hold, also for root. */
   bound?: boolean;
   cwd?: string;
+  /** A command that becomes the one that is given to it, such as `prlimit`. */
+  under?: string[];
 }
 
-function spawn_klpstate(args: string[], { bound = false, cwd }: SpawnOptions): ChildProcess {
-  const [program, ...rest] = [...(bound ? BOUND_BY_PERMISSIONS : []), process.execPath, COMMAND, ...args];
+function spawn_klpstate(args: string[], { bound = false, cwd, under = [] }: SpawnOptions): ChildProcess {
+  const command = [process.execPath, COMMAND, ...args];
+  const [program, ...rest] = [...under, ...(bound ? BOUND_BY_PERMISSIONS : []), ...command];
   const child = spawn(program!, rest, {
     stdio: ["pipe", "pipe", "pipe"],
     env: { ...process.env, NO_COLOR: "1" },
@@ -130,8 +133,13 @@ export interface Server {
 }
 
 /** Resolves when it listens. */
-export async function start_server(data: string, ...args: string[]): Promise<Server> {
-  const child = spawn_klpstate(["serve", "--data", data, "--listen", "127.0.0.1:0", ...args], {});
+export function start_server(data: string, ...args: string[]): Promise<Server> {
+  return start_server_under([], data, ...args);
+}
+
+/** As `start_server`, with `SpawnOptions.under`. */
+export async function start_server_under(under: string[], data: string, ...args: string[]): Promise<Server> {
+  const child = spawn_klpstate(["serve", "--data", data, "--listen", "127.0.0.1:0", ...args], { under });
   let stdout = "";
   let stderr = "";
   child.stderr!.setEncoding("utf8").on("data", (text) => {

@@ -28,16 +28,20 @@ interface Acknowledged {
   ack: Ack;
 }
 
-/** A batch of one event: a patch of its own comes with an even sequence, and goes with the next one. */
+/**
+ * A batch of one event. With every fourth sequence a patch of its own comes, which then goes and is removed; in between
+ * one is refused. So no host ever has more than one, and its last one names the sequence.
+ */
 function event_of(host_id: string, sequence: number): Uint8Array {
-  const change =
-    sequence === 1
-      ? { observed: { ...KERNEL, livepatching: "supported" } }
-      : sequence % 2 === 0
-        ? { loaded: { patch: { name: `kp_${sequence}` } } }
-        : { disabled: { patch: { name: `kp_${sequence - 1}` } } };
   const numbers = { stream: "9", sequence, time_unix_ms: BEGINNING_MS + sequence };
-  return encode_batch([event_from_json({ host_id, ...numbers, ...change })]);
+  return encode_batch([event_from_json({ host_id, ...numbers, ...change_of(sequence) })]);
+}
+
+function change_of(sequence: number): object {
+  const patch = { name: `kp_${sequence - (sequence % 4)}` };
+  if (sequence === 1) return { observed: { ...KERNEL, livepatching: "supported" } };
+  if (sequence % 4 === 3 || sequence === 2) return { refused: { patch, reason: "incompatible" } };
+  return [{ loaded: { patch } }, { disabled: { patch } }, { removed: { patch } }][sequence % 4]!;
 }
 
 /** Sends batch after batch about hosts of its own, each when the one before it is acknowledged. */
@@ -50,7 +54,7 @@ export class Publisher {
 
   constructor(
     readonly name: string,
-    /** Of one host in one batch; even. */
+    /** Of one host in one batch; a multiple of four. */
     events_of_host = EVENTS_OF_HOST,
   ) {
     this.#events_of_host = events_of_host;
