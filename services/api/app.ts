@@ -6,13 +6,14 @@ import { Problem } from "../events/problem.js";
 import type { RegistryService } from "../registry/service.js";
 import { add_checks_routes } from "./checks_routes.js";
 import { add_events_routes } from "./events_routes.js";
-import { add_fleet_routes, type Replay } from "./fleet_routes.js";
+import { add_fleet_routes } from "./fleet_routes.js";
 import { add_health_routes } from "./health_routes.js";
 import { add_hosts_routes } from "./hosts_routes.js";
 import { create_metrics } from "./metrics.js";
 import { refuse_first_issue } from "./parameters.js";
 import { add_patches_routes } from "./patches_routes.js";
 import { document_of, plain_document, problem_response } from "./problem_document.js";
+import { add_replay_routes, type Replay } from "./replay_routes.js";
 
 export interface AppOptions {
   registry: RegistryService;
@@ -52,7 +53,8 @@ export function build_app({
   add_hosts_routes(app, registry);
   add_checks_routes(app, registry);
   add_patches_routes(app, registry);
-  add_fleet_routes(app, registry, replay);
+  add_fleet_routes(app, registry);
+  add_replay_routes(app, registry, replay);
   add_health_routes(app, registry, metrics, version);
 
   app.notFound((c) => {

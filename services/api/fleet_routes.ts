@@ -1,47 +1,19 @@
-/** The whole fleet as its configurations, and the proof that they follow from the log. */
+/** The whole fleet as its configurations. */
 import { createHash } from "node:crypto";
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import { Problem } from "../events/problem.js";
-import { FleetRow, ReplayAnswer } from "../registry/answers.js";
+import { FleetRow } from "../registry/answers.js";
 import type { RegistryService } from "../registry/service.js";
 import {
-  type AnswerContent,
-  accepts_ndjson,
   answer_list,
   bad_cursor,
   broken_partitions,
   list_content,
-  NDJSON_MEDIA_TYPE,
-  ndjson_response,
   PAGE_PARAMETERS,
   parse_limit,
 } from "./lists.js";
-import { document_of, ProblemDocument } from "./problem_document.js";
 import { PROBLEM_RESPONSES } from "./problem_responses.js";
 
 const FleetDocument = FleetRow.openapi("Configuration");
-const ReplayDocument = ReplayAnswer.openapi("Replay");
-const Progress = z.object({ bytes: z.number().int(), bytes_total: z.number().int() });
-
-/** A line of the NDJSON answer to a replay; the last one has `answer` or `problem`. */
-export const ReplayLine = z
-  .union([
-    z.object({ progress: Progress }),
-    z.object({ answer: ReplayDocument }),
-    z.object({ problem: ProblemDocument }),
-  ])
-  .openapi("ReplayLine");
-export type ReplayLine = z.infer<typeof ReplayLine>;
-
-export type ReplayProgress = z.infer<typeof Progress>;
-
-/** Folds the log anew, and compares with the live state. Throws Problem `contradiction` for a log that is damaged. */
-export type Replay = (
-  registry: RegistryService,
-  progress: (progress: ReplayProgress) => void,
-) => Promise<ReplayAnswer>;
-
-const PROGRESS_INTERVAL_MS = 200;
 
 const fleet_route = createRoute({
   method: "get",
@@ -54,27 +26,7 @@ const fleet_route = createRoute({
   },
 });
 
-const replay_content: AnswerContent = {
-  "application/json": { schema: ReplayDocument },
-  [NDJSON_MEDIA_TYPE]: { schema: ReplayLine },
-};
-
-const replay_route = createRoute({
-  method: "post",
-  path: "/v1/replay",
-  summary: "Fold the whole log anew beside the live state and compare the digests; one at a time",
-  responses: {
-    200: {
-      description: "The digests; as NDJSON with lines of progress before them",
-      content: replay_content,
-    },
-    ...PROBLEM_RESPONSES,
-  },
-});
-
-export function add_fleet_routes(app: OpenAPIHono, registry: RegistryService, replay: Replay): void {
-  let replaying = false;
-
+export function add_fleet_routes(app: OpenAPIHono, registry: RegistryService): void {
   app.openapi(fleet_route, async (c) => {
     const query = c.req.valid("query");
     const limit = parse_limit(query.limit);
@@ -88,24 +40,6 @@ export function add_fleet_routes(app: OpenAPIHono, registry: RegistryService, re
       limit,
       missing_partitions: () => broken_partitions(registry),
     });
-  });
-
-  app.openapi(replay_route, async (c) => {
-    if (replaying)
-      throw new Problem("unavailable", "a replay is running already; ask again when it has ended");
-    replaying = true;
-    const with_progress = accepts_ndjson(c);
-    let latest: ReplayProgress | null = null;
-    const answer = replay(registry, (progress) => {
-      latest = progress;
-    }).finally(() => {
-      replaying = false;
-    });
-    if (!with_progress) return c.json(await answer, 200);
-    return ndjson_response(
-      c,
-      replay_lines(answer, () => latest),
-    );
   });
 }
 
@@ -127,41 +61,4 @@ function parse_key(cursor: string): string {
 
 async function* each<Item>(items: Item[]): AsyncGenerator<Item> {
   yield* items;
-}
-
-/** Only the newest progress is told, and only as fast as it is read. */
-async function* replay_lines(
-  answer: Promise<ReplayAnswer>,
-  latest: () => ReplayProgress | null,
-): AsyncGenerator<ReplayLine> {
-  const ended = answer.then(
-    (document): ReplayLine => ({ answer: document }),
-    (error): ReplayLine => ({ problem: document_of(error) }),
-  );
-  let told: ReplayProgress | null = null;
-  for (;;) {
-    const line = await within_ms(ended, PROGRESS_INTERVAL_MS);
-    if (line !== null) {
-      yield line;
-      return;
-    }
-    const progress = latest();
-    if (progress !== null && progress !== told) {
-      told = progress;
-      yield { progress };
-    }
-  }
-}
-
-/** Null if it has not come by then. */
-async function within_ms<Value>(value: Promise<Value>, ms: number): Promise<Value | null> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<null>((resolve) => {
-    timer = setTimeout(resolve, ms, null);
-  });
-  try {
-    return await Promise.race([value, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -1,7 +1,7 @@
 /** `klpstate replay`: folds the log anew and compares. */
 import type { Command } from "commander";
-import type { ReplayLine } from "../api/fleet_routes.js";
 import { problem_of } from "../api/problem_document.js";
+import type { ReplayLine } from "../api/replay_routes.js";
 import { Problem } from "../events/problem.js";
 import { ask_lines } from "./ask.js";
 import { type AskOptions, ask_and_end, type Session, with_ask_options, with_examples } from "./command.js";

@@ -1,5 +1,5 @@
 /** How a registry's log is replayed: by audit, which is loaded only when it is asked for. */
-import type { Replay } from "../api/fleet_routes.js";
+import type { Replay } from "../api/replay_routes.js";
 import { Problem } from "../events/problem.js";
 
 /** Throws Problem `contradiction` where the log is not what it should be: that is an answer too, and it is no. */
