@@ -24,9 +24,18 @@ export function digest_of_state(state: Uint8Array): Digest {
   return BigInt(`0x${hash("sha256", state, "hex")}`);
 }
 
+/** Sums of 16 bits each, the highest first: a double holds those of 2^37 hosts. */
+const LIMBS = 16;
+
 /** Of all hosts that the core knows. */
 export function digest_of_core(core: Core): Digest {
-  let sum = 0n;
-  for (const state of core.host_states()) sum += digest_of_state(state);
-  return sum % MODULUS;
+  const sums = new Float64Array(LIMBS);
+  for (const state of core.host_states()) {
+    // Text of one character a byte: Node makes it in half the time that a Buffer takes, and a BigInt of hex as long.
+    const digest = hash("sha256", state, "binary");
+    for (let limb = 0; limb < LIMBS; limb++) {
+      sums[limb]! += digest.charCodeAt(2 * limb) * 256 + digest.charCodeAt(2 * limb + 1);
+    }
+  }
+  return sums.reduce((sum: bigint, limb) => (sum << 16n) + BigInt(limb), 0n) % MODULUS;
 }
