@@ -1,9 +1,10 @@
-/** Reads a log that somebody else may be writing, from its beginning to an offset that is known to be durable. */
+/** Reads a log that somebody else may be writing, as far as it is known to be durable, or to its end. */
 import { LogCorruption } from "./corruption.js";
 import type { Disk } from "./disk.js";
-import { view_of } from "./frame.js";
-import { check_join, find_segments, segment_start } from "./recovery.js";
-import { type Cursor, scan } from "./segment.js";
+import { encode_frames, frames_of, records_of, view_of } from "./frame.js";
+import { check_join, find_segments, type Place, segment_start } from "./recovery.js";
+import { type Cursor, type Fault, type Segment, scan } from "./segment.js";
+import { find_witness } from "./torn_tail.js";
 
 export interface ReadOnlyOptions {
   disk: Disk;
@@ -11,31 +12,30 @@ export interface ReadOnlyOptions {
   /** For messages: "partition 3". */
   name: string;
   replica?: boolean;
-  /** Frames from here on are not handed over. */
-  to: bigint;
+  /** Records below are not handed over; a frame begins with it. Default: the first one. */
+  from?: bigint;
+  /** Records from here on are not handed over. Null: to the end, as a start would find it. */
+  to: bigint | null;
   /** See ScanTarget. */
   buffer(): Uint8Array;
   /** Whole checked frames, every record below `to` once, in order. */
   on_frames(frames: Uint8Array): void;
 }
 
-/** How many bytes at the beginning of the frames stand before `to`. */
-function bytes_before(frames: Uint8Array, to: bigint): number {
-  const view = view_of(frames);
-  let at = 0;
-  while (at < frames.length && view.getBigUint64(at + 24, true) < to) at += view.getUint32(at + 4, true);
-  return at;
-}
-
 /** Throws LogCorruption, also where the log ends before `to`. Nothing is written. */
 export async function read_log(options: ReadOnlyOptions): Promise<void> {
-  const { disk, directory, name, replica = false, to, buffer, on_frames } = options;
-  const place = { disk, directory, name, replica };
+  const { disk, directory, name, replica = false, from = 0n, to, buffer, on_frames } = options;
+  const place: Place = { disk, directory, name, replica };
+  const segments = await find_segments(place);
+  const first = Math.max(
+    0,
+    segments.findLastIndex(({ first_offset }) => first_offset <= from),
+  );
   let cursor: Cursor = { position: 0, next_offset: 0n, log_time_ms: 0, last: null };
   let path = directory;
-  for (const segment of await find_segments(place)) {
-    if (cursor.next_offset >= to) return;
-    check_join(place, segment, cursor.next_offset);
+  for (const segment of segments.slice(first)) {
+    if (to !== null && cursor.next_offset >= to) return;
+    if (segment !== segments[first]) check_join(place, segment, cursor.next_offset);
     path = segment.path;
     cursor = { ...segment_start(segment), log_time_ms: cursor.log_time_ms };
     const file = disk.open_read(path);
@@ -43,26 +43,45 @@ export async function read_log(options: ReadOnlyOptions): Promise<void> {
       const target = {
         buffer,
         on_frames(frames: Uint8Array) {
-          const length = bytes_before(frames, to);
-          if (length > 0) on_frames(frames.subarray(0, length));
+          // The cursor stands behind them already.
+          if (to === null || cursor.next_offset <= to) on_frames(frames);
+          else for (const part of parts_below(frames, to)) on_frames(part);
         },
       };
-      const fault = await scan(segment, file, cursor, segment.bytes, name, replica, 0n, target);
+      const fault = await scan(segment, file, cursor, segment.bytes, name, replica, from, target);
+      const ends_torn = to === null && segment === segments.at(-1) && fault !== null && !fault.misplaced;
+      if (ends_torn && find_witness(segment, file, cursor, segment.bytes, name) === null) return;
+      if (fault !== null) throw damage(name, segment, cursor, fault);
+    } catch (error) {
       // What stands behind `to` may be half written: it is not of this reading.
-      if (fault !== null && cursor.next_offset < to) {
-        throw new LogCorruption(name, path, cursor.position, cursor.next_offset, fault.reason);
-      }
+      if (error instanceof LogCorruption && to !== null && error.offset >= to) return;
+      throw error;
     } finally {
       file.close();
     }
   }
-  if (cursor.next_offset < to) {
-    throw new LogCorruption(
-      name,
-      path,
-      cursor.position,
-      cursor.next_offset,
-      `the log ends before offset ${to}`,
-    );
+  if (to !== null && cursor.next_offset < to) {
+    const reason = `the log ends before offset ${to}`;
+    throw new LogCorruption(name, path, cursor.position, cursor.next_offset, reason);
   }
+}
+
+function damage(name: string, { path }: Segment, cursor: Cursor, { reason }: Fault): LogCorruption {
+  return new LogCorruption(name, path, cursor.position, cursor.next_offset, reason);
+}
+
+/** Of frames that go on beyond `to`: those that end before it, and what the next one has below it as a frame of its own. */
+function parts_below(frames: Uint8Array, to: bigint): Uint8Array[] {
+  let bytes = 0;
+  for (const frame of frames_of(frames)) {
+    const records = [...records_of(frame)];
+    const below = records.filter(({ offset }) => offset < to);
+    if (below.length < records.length || view_of(frame).getBigUint64(24, true) >= to) {
+      // Made before the whole ones are handed over: their bytes may be gone then.
+      const cut = below.length > 0 ? [encode_frames(below, 0)] : [];
+      return bytes > 0 ? [frames.subarray(0, bytes), ...cut] : cut;
+    }
+    bytes += frame.length;
+  }
+  return [frames];
 }
