@@ -1,6 +1,8 @@
 /** The proof that what is served follows from the log. */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import { shorten } from "../events/place.js";
 import { Problem } from "../events/problem.js";
+import { parse_u64 } from "../events/u64.js";
 import { ReplayAnswer } from "../registry/answers.js";
 import type { RegistryService } from "../registry/service.js";
 import { type AnswerContent, accepts_ndjson, NDJSON_MEDIA_TYPE, ndjson_response } from "./lists.js";
@@ -22,9 +24,17 @@ export type ReplayLine = z.infer<typeof ReplayLine>;
 
 export type ReplayProgress = z.infer<typeof Progress>;
 
-/** Folds the log anew, and compares with the live state. Throws Problem `contradiction` for a log that is damaged. */
+export interface ReplayQuestion {
+  /** Null: every one. */
+  partition: number | null;
+  /** Only the partition's records below this offset; null: all that are live. */
+  to: bigint | null;
+}
+
+/** Folds the log anew, and compares with the live state. Throws Problem for what the registry does not have. */
 export type Replay = (
   registry: RegistryService,
+  question: ReplayQuestion,
   progress: (progress: ReplayProgress) => void,
 ) => Promise<ReplayAnswer>;
 
@@ -38,7 +48,13 @@ const replay_content: AnswerContent = {
 const replay_route = createRoute({
   method: "post",
   path: "/v1/replay",
-  summary: "Fold the whole log anew beside the live state and compare the digests; one at a time",
+  summary: "Fold the log anew beside the live state and compare the digests; one at a time",
+  request: {
+    query: z.strictObject({
+      partition: z.string().optional().describe("only this partition; by default every one"),
+      to: z.string().optional().describe("only its records below this offset; needs `partition`"),
+    }),
+  },
   responses: {
     200: {
       description: "The digests; as NDJSON with lines of progress before them",
@@ -54,10 +70,11 @@ export function add_replay_routes(app: OpenAPIHono, registry: RegistryService, r
   app.openapi(replay_route, async (c) => {
     if (replaying)
       throw new Problem("unavailable", "a replay is running already; ask again when it has ended");
+    const question = parse_question(c.req.valid("query"));
     replaying = true;
     const with_progress = accepts_ndjson(c);
     let latest: ReplayProgress | null = null;
-    const answer = replay(registry, (progress) => {
+    const answer = replay(registry, question, (progress) => {
       latest = progress;
     }).finally(() => {
       replaying = false;
@@ -68,6 +85,30 @@ export function add_replay_routes(app: OpenAPIHono, registry: RegistryService, r
       replay_lines(answer, () => latest),
     );
   });
+}
+
+function parse_question({
+  partition,
+  to,
+}: {
+  partition?: string | undefined;
+  to?: string | undefined;
+}): ReplayQuestion {
+  if (partition === undefined) {
+    if (to === undefined) return { partition: null, to: null };
+    throw new Problem("bad_input", "to: an offset is one partition's; say which with `partition` as well", {
+      field: "to",
+      value: shorten(to),
+    });
+  }
+  if (!/^[0-9]{1,9}$/.test(partition)) {
+    const value = shorten(partition);
+    throw new Problem("bad_input", `partition: ${value} is no partition's number`, {
+      field: "partition",
+      value,
+    });
+  }
+  return { partition: Number(partition), to: to === undefined ? null : parse_u64(to, "to") };
 }
 
 /** Only the newest progress is told, and only as fast as it is read. */

@@ -1,20 +1,46 @@
 /** How a registry's log is replayed: by audit, which is loaded only when it is asked for. */
 import type { Replay } from "../api/replay_routes.js";
 import { Problem } from "../events/problem.js";
+import type { PartitionStatus } from "../registry/shard_protocol.js";
 
-/** Throws Problem `contradiction` where the log is not what it should be: that is an answer too, and it is no. */
-export const replay_by_audit: Replay = async (registry, progress) => {
-  const { replay } = await import("../audit/replay.js");
+export const replay_by_audit: Replay = async (registry, { partition, to }, progress) => {
   const status = await registry.status();
-  const broken = status.flatMap((partition) =>
-    partition.broken === null ? [] : [`partition ${partition.partition}: ${partition.broken}`],
-  );
-  if (broken.length > 0) throw new Problem("contradiction", broken.join("; "));
-  const live = await registry.digests();
-  const bytes_total = status.reduce((sum, { log_bytes }) => sum + log_bytes, 0);
-  try {
-    return await replay({ directory: registry.data, live, bytes_total, progress });
-  } catch (error) {
-    throw new Problem("contradiction", error instanceof Error ? error.message : String(error));
-  }
+  if (partition !== null && partition >= registry.partitions)
+    throw no_partition(partition, registry.partitions);
+  const asked = partition === null ? status : status.filter((one) => one.partition === partition);
+  for (const one of asked) refuse_beyond(to, one);
+  const { replay } = await import("../audit/replay.js");
+  return await replay({
+    directory: registry.data,
+    partition_count: registry.partitions,
+    questions: asked.map((one) => ({
+      partition: one.partition,
+      to,
+      log_bytes: one.log_bytes,
+      past: to !== null && to !== one.next_offset,
+      broken: one.broken,
+    })),
+    live: registry,
+    progress,
+  });
 };
+
+function no_partition(partition: number, partitions: number): Problem {
+  const limit = `0 to ${partitions - 1}`;
+  return new Problem("bad_input", `partition: there is no partition ${partition}; ${limit}`, {
+    field: "partition",
+    value: String(partition),
+    limit,
+  });
+}
+
+/** How much a broken partition's log has is found out by the replay. */
+function refuse_beyond(to: bigint | null, { partition, next_offset, broken }: PartitionStatus): void {
+  if (to === null || broken !== null || to <= next_offset) return;
+  const message = `to: partition ${partition} has no record ${to - 1n} yet; its next offset is ${next_offset}`;
+  throw new Problem("bad_input", message, {
+    field: "to",
+    value: String(to),
+    limit: `0 to ${next_offset}`,
+  });
+}

@@ -215,8 +215,15 @@ export const FleetRow = z.object({
   hosts: Count,
 });
 
+/** A host's canonical state, of which digests are made. */
+export const HostState = FleetRow.omit({ warnings: true, hosts: true }).extend({
+  host_id: z.string(),
+  stream: U64,
+  sequence: U64,
+});
+
 export const ReplayAnswer = z.object({
-  digest: z.string(),
+  digest: z.string().nullable().describe("of all that was replayed; null where a part of it is damaged"),
   fold_version: z.number().int(),
   partitions: z.array(
     z.object({
@@ -224,12 +231,37 @@ export const ReplayAnswer = z.object({
       first: U64,
       next: U64,
       hosts: Count,
-      digest: z.string(),
+      digest: z.string().nullable().describe("null where the log is damaged"),
       events: Count,
-      matches: z.boolean(),
+      matches: z
+        .boolean()
+        .nullable()
+        .describe("whether the digest is the live state's; null: nothing to compare with"),
+      damaged: z
+        .string()
+        .nullable()
+        .describe(
+          "why the log cannot be folded to its end: file, byte, offset; what is before it is counted",
+        ),
+      broken: z.string().nullable().describe("why nothing of the live partition is served"),
+      difference: z
+        .object({
+          next: U64.describe("both states are those at this next offset"),
+          host_id: z.string().describe("the first that differs, in the order of the partition's hosts"),
+          hosts_differing: Count,
+          live: HostState.nullable().describe("null: the host is not there"),
+          replayed: HostState.nullable(),
+        })
+        .nullable()
+        .describe("null also where no host differed any more when it was looked for"),
     }),
   ),
-  matches: z.boolean(),
+  matches: z
+    .boolean()
+    .nullable()
+    .describe(
+      "false: a partition differs, is damaged or broken; null: the end asked for is not the live one",
+    ),
 });
 
 const ManifestRecord = z.object({
@@ -269,6 +301,7 @@ export type CheckAnswer = z.infer<typeof CheckAnswer>;
 export type HostVerdict = z.infer<typeof HostVerdict>;
 export type StateAnswer = z.infer<typeof StateAnswer>;
 export type FleetRow = z.infer<typeof FleetRow>;
+export type HostState = z.infer<typeof HostState>;
 export type ReplayAnswer = z.infer<typeof ReplayAnswer>;
 export type PatchEntry = z.infer<typeof PatchEntry>;
 export type Published = z.infer<typeof Published>;

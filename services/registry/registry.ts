@@ -48,6 +48,8 @@ import type {
   HostsPage,
   PartitionCheck,
   PartitionDigest,
+  PartitionHashes,
+  PartitionHostState,
   PartitionStatus,
 } from "./shard_protocol.js";
 
@@ -335,10 +337,16 @@ export class Registry implements RegistryService {
       .map(([, row]) => row);
   }
 
-  /** Of the live state, each at its own next offset. */
-  async digests(): Promise<PartitionDigest[]> {
-    const digests = await this.#ask_all("digests", []);
-    return digests.sort((a, b) => a.partition - b.partition);
+  digest(partition: number): Promise<PartitionDigest> {
+    return this.#shard(partition).ask("digest", [partition]);
+  }
+
+  host_hashes(partition: number): Promise<PartitionHashes> {
+    return this.#shard(partition).ask("host_hashes", [partition]);
+  }
+
+  host_state(partition: number, host: number): Promise<PartitionHostState> {
+    return this.#shard(partition).ask("host_state", [partition, host]);
   }
 
   async status(): Promise<PartitionStatus[]> {
@@ -394,7 +402,7 @@ export class Registry implements RegistryService {
     return this.#shard_of[partition]!;
   }
 
-  async #ask_all<Op extends "check" | "fleet" | "digests" | "status">(
+  async #ask_all<Op extends "check" | "fleet" | "status">(
     operation: Op,
     given: Parameters<typeof ShardClient.prototype.ask<Op>>[1],
   ) {

@@ -10,7 +10,12 @@ import type {
   StateAnswer,
   VerdictName,
 } from "./answers.js";
-import type { PartitionDigest, PartitionStatus } from "./shard_protocol.js";
+import type {
+  PartitionDigest,
+  PartitionHashes,
+  PartitionHostState,
+  PartitionStatus,
+} from "./shard_protocol.js";
 
 export type Manifest = klpstate.v1.Manifest.$Properties;
 export type Identity = klpstate.v1.Identity.$Properties;
@@ -79,8 +84,12 @@ export interface RegistryService {
   check_hosts(candidate: Candidate, options: HostCheckOptions): AsyncIterable<HostVerdict>;
   /** The most hosts first; those of broken partitions are left out. */
   fleet(): Promise<FleetRow[]>;
-  /** Of the live state, by partition, each at its own next offset. */
-  digests(): Promise<PartitionDigest[]>;
+  /** Of the live state, at its next offset; as the two below. Each throws Problem where the partition is broken. */
+  digest(partition: number): Promise<PartitionDigest>;
+  /** What tells hosts that differ; a number of bytes for each. */
+  host_hashes(partition: number): Promise<PartitionHashes>;
+  /** By the host's number in `host_hashes`. */
+  host_state(partition: number, host: number): Promise<PartitionHostState>;
   /** By partition; also of broken ones. */
   status(): Promise<PartitionStatus[]>;
   publish(manifest: Manifest): Promise<PublishOutcome>;

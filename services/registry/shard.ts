@@ -1,6 +1,7 @@
 /** A shard: some partitions, and the answers about them. Runs in a worker thread; shard_worker.ts is its door. */
 import type { Verdict } from "../core/codes.js";
 import { type CheckOutcome, Core } from "../core/core.js";
+import { host_hashes, host_state } from "../core/host_hashes.js";
 import { Problem } from "../events/problem.js";
 import type { Disk } from "../log/disk.js";
 import type { FleetRow, HistoryEntry } from "./answers.js";
@@ -27,6 +28,8 @@ import type {
   PartitionCheck,
   PartitionDigest,
   PartitionFleet,
+  PartitionHashes,
+  PartitionHostState,
   ShardOperations,
   ShardStart,
 } from "./shard_protocol.js";
@@ -210,14 +213,21 @@ export class Shard implements ShardWork {
     }));
   }
 
-  digests(): PartitionDigest[] {
-    return [...this.#partitions.values()].map((partition) => ({
-      partition: partition.partition,
-      next_offset: partition.serving_log().next_offset,
-      hosts: partition.core.host_count,
-      events: partition.core.events_folded,
-      digest: partition.digest(),
-    }));
+  // The three that a replay asks for return at once, so that each is true of one position.
+
+  digest(partition: number): PartitionDigest {
+    const owned = this.#partition(partition);
+    return { next_offset: owned.serving_log().next_offset, digest: owned.digest() };
+  }
+
+  host_hashes(partition: number): PartitionHashes {
+    const owned = this.#partition(partition);
+    return { next_offset: owned.serving_log().next_offset, hashes: host_hashes(owned.core) };
+  }
+
+  host_state(partition: number, host: number): PartitionHostState {
+    const owned = this.#partition(partition);
+    return { next_offset: owned.serving_log().next_offset, state: host_state(owned.core, host) };
   }
 
   async close(): Promise<void> {

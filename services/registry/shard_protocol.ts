@@ -5,6 +5,7 @@
 
 import type { Knowledge, Reason, Verdict, Warning } from "../core/codes.js";
 import type { CheckConflict, CheckOutcome } from "../core/core.js";
+import type { HostHashes } from "../core/host_hashes.js";
 import type { ProblemCode, ProblemParts } from "../events/problem.js";
 import type { FleetRow, HistoryEntry, HostAnswer, StateAnswer } from "./answers.js";
 import type { CatalogFact } from "./catalog_feed.js";
@@ -73,11 +74,19 @@ export interface PartitionFleet {
 }
 
 export interface PartitionDigest {
-  partition: number;
   next_offset: bigint;
-  hosts: number;
-  events: number;
   digest: bigint;
+}
+
+export interface PartitionHashes {
+  next_offset: bigint;
+  hashes: HostHashes;
+}
+
+export interface PartitionHostState {
+  next_offset: bigint;
+  /** Canonical (RULES F9). */
+  state: Uint8Array;
 }
 
 export interface CheckQuestion {
@@ -124,7 +133,9 @@ export interface ShardOperations {
   check(question: CheckQuestion): PartitionCheck[];
   check_hosts(question: HostsCheckQuestion): HostsPage;
   fleet(): PartitionFleet[];
-  digests(): PartitionDigest[];
+  digest(partition: number): PartitionDigest;
+  host_hashes(partition: number): PartitionHashes;
+  host_state(partition: number, host: number): PartitionHostState;
   close(): void;
 }
 

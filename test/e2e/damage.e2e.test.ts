@@ -3,7 +3,7 @@ import { appendFileSync, readFileSync, rmSync, truncateSync, writeFileSync } fro
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { frames_of, view_of } from "#services/log/frame.js";
-import { CheckAnswer, type HostAnswer, type ReplayAnswer } from "#services/registry/answers.js";
+import { CheckAnswer, type HostAnswer, ReplayAnswer } from "#services/registry/answers.js";
 import {
   ask,
   ask_json,
@@ -153,7 +153,14 @@ describe("a byte in the middle of a sealed segment", () => {
     const replayed = await klpstate(["replay", "--server", server.url]);
     expect(replayed.code).toBe(1);
     expect_named(replayed.stdout);
-    problem_of(await ask(server, "/v1/replay", { method: "POST" }), 409);
+    const { matches, digest, partitions } = ReplayAnswer.parse(
+      await ask_json(server, "/v1/replay", { method: "POST" }),
+    );
+    expect([matches, digest]).toEqual([false, null]);
+    for (const { partition, matches: one_matches, damaged, broken } of partitions) {
+      expect(one_matches).toBe(partition === DAMAGED ? null : true);
+      if (partition === DAMAGED) for (const told of [damaged, broken]) expect_named(told!);
+    }
   });
 
   test("refuses its hosts' events; other hosts' events are stored", async () => {

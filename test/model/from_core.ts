@@ -8,6 +8,8 @@ import type { CandidateModel, VerdictModel } from "./check.js";
 import type * as model from "./fold.js";
 import { configuration_key } from "./registry.js";
 
+export { host_state } from "#services/core/host_hashes.js";
+
 export const core_module = load_core_module();
 
 export function configuration_model(of_core: Configuration): model.Configuration {
@@ -45,12 +47,6 @@ export function hosts_per_configuration(core: Core): Map<string, number> {
     counts.set(key, configuration.hosts);
   }
   return counts;
-}
-
-/** A copy of the host's canonical state. */
-export function host_state(core: Core, host: number): Uint8Array {
-  for (const state of core.host_states(host)) return state.slice();
-  throw new Error(`there is no host ${host}`);
 }
 
 /** Gives the core the catalog's records one by one, as the product does. */

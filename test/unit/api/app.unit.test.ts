@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { build_app } from "#services/api/app.js";
+import type { Replay, ReplayQuestion } from "#services/api/replay_routes.js";
 import { decode_batch, encode_batch } from "#services/events/codec.js";
 import { event_from_json } from "#services/events/json.js";
 import { Problem } from "#services/events/problem.js";
@@ -15,11 +16,17 @@ import {
 let registry: FakeRegistry;
 let app: ReturnType<typeof build_app>;
 let replay: () => Promise<typeof REPLAYED>;
+let questions: ReplayQuestion[];
 
 beforeEach(() => {
   registry = new FakeRegistry();
   replay = async () => REPLAYED;
-  app = build_app({ registry, replay: () => replay(), version: "0.0.0" });
+  questions = [];
+  const noted: Replay = (_, question) => {
+    questions.push(question);
+    return replay();
+  };
+  app = build_app({ registry, replay: noted, version: "0.0.0" });
 });
 
 function event(sequence: number, host_id = "web-1"): object {
@@ -374,6 +381,27 @@ describe("fleet and replay", () => {
     const streamed = await post("/v1/replay", "", "", "application/x-ndjson");
     expect(plain.json.matches).toBe(true);
     expect(JSON.parse(streamed.text.trimEnd().split("\n").at(-1)!)).toEqual({ answer: plain.json });
+  });
+
+  test("a replay is of every partition, or of one, or of one up to an offset", async () => {
+    for (const query of ["", "?partition=1", "?partition=0&to=18446744073709551615"])
+      await post(`/v1/replay${query}`, "");
+    expect(questions).toEqual([
+      { partition: null, to: null },
+      { partition: 1, to: null },
+      { partition: 0, to: 18446744073709551615n },
+    ]);
+  });
+
+  test.each([
+    ["?to=5", "to"],
+    ["?partition=1&to=five", "to"],
+    ["?partition=-1", "partition"],
+    ["?partition=", "partition"],
+    ["?form=5", "form"],
+  ])("a replay of %s is refused, and names %s", async (query, field) => {
+    expect(await post(`/v1/replay${query}`, "")).toMatchObject({ status: 400, json: { field } });
+    expect(questions).toEqual([]);
   });
 
   test("one replay runs at a time", async () => {

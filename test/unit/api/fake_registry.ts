@@ -8,6 +8,7 @@ import type {
   FleetRow,
   HistoryEntry,
   HostAnswer,
+  HostState,
   HostVerdict,
   ReplayAnswer,
   StateAnswer,
@@ -194,8 +195,16 @@ export class FakeRegistry implements RegistryService {
     );
   }
 
-  async digests() {
-    return [];
+  async digest() {
+    return { next_offset: 7n, digest: 0n };
+  }
+
+  async host_hashes() {
+    return { next_offset: 7n, hashes: new BigUint64Array(0) };
+  }
+
+  async host_state(): Promise<never> {
+    throw new Problem("not_found", "no such host");
   }
 
   async status() {
@@ -223,11 +232,36 @@ async function* each<Item>(items: Item[]): AsyncGenerator<Item> {
   yield* items;
 }
 
+export const HOST_STATE: HostState = {
+  host_id: "web-17",
+  stream: "8812774410021",
+  sequence: "5",
+  kernel_release: "6.12.1",
+  arch: "x86_64",
+  livepatching: "supported",
+  policy: { modules_disabled: false, signature_required: false, ftrace_off: false },
+  stack: [{ name: "kp_1", build_id: "ab12", phase: "enabled" }],
+  lingering: [],
+  forced: false,
+  knowledge: "complete",
+};
+
 export const REPLAYED: ReplayAnswer = {
   digest: "ab".repeat(32),
   fold_version: 1,
   partitions: [
-    { partition: 0, first: "0", next: "7", hosts: 2, digest: "ab".repeat(32), events: 9, matches: true },
+    {
+      partition: 0,
+      first: "0",
+      next: "7",
+      hosts: 2,
+      digest: "ab".repeat(32),
+      events: 9,
+      matches: true,
+      damaged: null,
+      broken: null,
+      difference: null,
+    },
   ],
   matches: true,
 };

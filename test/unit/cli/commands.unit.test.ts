@@ -4,12 +4,14 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { build_app } from "#services/api/app.js";
 import { type Listening, listen } from "#services/api/listen.js";
+import type { Replay, ReplayQuestion } from "#services/api/replay_routes.js";
 import { encode_batch, encode_event } from "#services/events/codec.js";
 import { event_from_json } from "#services/events/json.js";
 import { Problem } from "#services/events/problem.js";
 import {
   FakeRegistry,
   fleet_row,
+  HOST_STATE,
   history_entry,
   host_answer,
   host_verdict,
@@ -21,12 +23,18 @@ let registry: FakeRegistry;
 let listening: Listening;
 let directory: string;
 let replayed: () => typeof REPLAYED;
+let questions: ReplayQuestion[];
 
 beforeEach(async () => {
   registry = new FakeRegistry();
   replayed = () => REPLAYED;
+  questions = [];
   directory = mkdtempSync(join(tmpdir(), "klpstate-cli-"));
-  const app = build_app({ registry, replay: async () => replayed(), version: "0.0.0" });
+  const replay: Replay = async (_, question) => {
+    questions.push(question);
+    return replayed();
+  };
+  const app = build_app({ registry, replay, version: "0.0.0" });
   listening = await listen(app, { host: "127.0.0.1", port: 0 }, join(directory, "registry.sock"), null);
 });
 
@@ -310,11 +318,52 @@ test("replay is a yes if the digests match, else a no", async () => {
   expect([code, JSON.parse(out).matches]).toEqual([1, false]);
 });
 
-test("a log that is damaged is a no, a replay that could not be asked for is not", async () => {
-  replayed = () => {
-    throw new Problem("contradiction", "partition 3: damaged");
-  };
-  expect(await klpstate(["replay"])).toEqual({ code: 1, out: "DAMAGED: partition 3: damaged\n", err: "" });
+describe("a replay that is no match", () => {
+  const [partition] = REPLAYED.partitions;
+
+  test("names what is damaged, and what is not served", async () => {
+    const damaged = { ...partition!, digest: null, matches: null, damaged: "FILE at byte 7" };
+    const broken = { ...partition!, partition: 1, matches: null, broken: "its memory is full" };
+    replayed = () => ({ ...REPLAYED, digest: null, matches: false, partitions: [damaged, broken] });
+    const { code, out } = await klpstate(["replay"]);
+    expect(code).toBe(1);
+    expect(out).toContain("DAMAGED: FILE at byte 7\n");
+    expect(out).toContain("BROKEN: its memory is full\n");
+    expect(out).not.toMatch(/MATCHES|DIFFERS/);
+  });
+
+  test("shows the first host that differs, both states one above the other", async () => {
+    const replayed_state = { ...HOST_STATE, sequence: "6" };
+    const difference = {
+      next: "9",
+      host_id: "web-17",
+      hosts_differing: 3_812,
+      live: HOST_STATE,
+      replayed: replayed_state,
+    };
+    replayed = () => ({
+      ...REPLAYED,
+      matches: false,
+      partitions: [{ ...partition!, matches: false, difference }],
+    });
+    const { code, out } = await klpstate(["replay"]);
+    expect(code).toBe(1);
+    expect(out).toContain("DIFFERS: 3,812 hosts of partition 0, the first is web-17, at offset 9\n");
+    expect(out).toContain(
+      `\n  live      ${JSON.stringify(HOST_STATE)}\n  replayed  ${JSON.stringify(replayed_state)}\n`,
+    );
+  });
+});
+
+test("a replay to an end that is not the live one says that nothing was compared, and is no failure", async () => {
+  replayed = () => ({ ...REPLAYED, matches: null });
+  const { code, out } = await klpstate(["replay", "--partition", "1", "--to", "5"]);
+  expect(code).toBe(0);
+  expect(out).toMatch(/^NOT COMPARED: /);
+  expect(questions).toEqual([{ partition: 1, to: 5n }]);
+});
+
+test("a replay that could not be asked for is neither yes nor no", async () => {
   replayed = () => {
     throw new Problem("unavailable", "not now");
   };
