@@ -59,9 +59,15 @@ export function build_app({
 
   app.notFound((c) => {
     const asked = `${c.req.method} ${c.req.path}`;
-    return problem_response(
-      plain_document(404, "No such resource", `${asked} is not offered; see /openapi.json`),
-    );
+    const methods = methods_of(app, c.req.path);
+    if (methods.length === 0) {
+      return problem_response(
+        plain_document(404, "No such resource", `${asked} is not offered; see /openapi.json`),
+      );
+    }
+    const allow = methods.join(", ");
+    const detail = `${asked} is not offered, only ${allow}; see /openapi.json`;
+    return problem_response(plain_document(405, "Method not allowed", detail), { allow });
   });
 
   app.onError((error, c) => {
@@ -71,4 +77,14 @@ export function build_app({
     return problem_response(document_of(error));
   });
   return app;
+}
+
+/** The methods that a path has routes for. What is registered for all methods is no route but middleware. */
+function methods_of(app: OpenAPIHono, path: string): string[] {
+  const methods = ["GET", "POST"].filter((method) => {
+    const [handlers] = app.router.match(method, path);
+    return handlers.some(([[, route]]) => route.method === method);
+  });
+  // Hono answers HEAD from a route of GET.
+  return methods.flatMap((method) => (method === "GET" ? ["GET", "HEAD"] : [method]));
 }

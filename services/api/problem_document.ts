@@ -55,10 +55,13 @@ export function plain_document(status: number, title: string, detail: string): P
   return { type: "about:blank", title, status, detail };
 }
 
-export function problem_response(document: ProblemDocument): Response {
+export function problem_response(
+  document: ProblemDocument,
+  headers: Readonly<Record<string, string>> = {},
+): Response {
   return new Response(`${JSON.stringify(document)}\n`, {
     status: document.status,
-    headers: { "content-type": PROBLEM_MEDIA_TYPE, "cache-control": "no-store" },
+    headers: { "content-type": PROBLEM_MEDIA_TYPE, "cache-control": "no-store", ...headers },
   });
 }
 

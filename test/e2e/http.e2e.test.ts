@@ -123,15 +123,26 @@ describe("what is not offered", () => {
     ["GET", "/v1/hosts/a/b/c"],
     ["GET", "/v2/fleet"],
     ["GET", "/../../etc/passwd"],
-    ["GET", "/v1/events"],
-    ["PUT", "/v1/events"],
-    ["DELETE", "/v1/hosts/a"],
-    ["POST", "/v1/fleet"],
-    ["PATCH", "/v1/patches"],
+    ["PUT", "/v1/patches/kp_1"],
   ])("%s %s is a 404 that says where to look", async (method, path) => {
     const { detail } = problem_of(await ask(server, path, { method }), 404);
     expect(detail).toContain(`${method} `);
     expect(detail).toContain("/openapi.json");
+  });
+
+  test.each([
+    ["GET", "/v1/events", "POST"],
+    ["PUT", "/v1/events", "POST"],
+    ["DELETE", "/v1/hosts/a%2Fb", "GET, HEAD"],
+    ["POST", "/v1/fleet", "GET, HEAD"],
+    ["PATCH", "/v1/patches", "GET, HEAD, POST"],
+    ["OPTIONS", "/v1/checks", "POST"],
+    ["POST", "/openapi.json", "GET, HEAD"],
+  ])("%s %s is a 405 that says what is: %s", async (method, path, allow) => {
+    const answer = await ask(server, path, { method });
+    const { detail } = problem_of(answer, 405);
+    expect(answer.header("allow")).toBe(allow);
+    expect(detail).toContain(`only ${allow}`);
   });
 });
 
