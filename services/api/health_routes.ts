@@ -12,6 +12,7 @@ const healthz_route = createRoute({
   method: "get",
   path: "/healthz",
   summary: "The process answers",
+  security: [],
   responses: {
     200: {
       description: "It does",
@@ -62,6 +63,11 @@ export function add_health_routes(
     return c.text(await metrics.registry.metrics(), 200);
   });
 
+  app.openAPIRegistry.registerComponent("securitySchemes", "token", {
+    type: "http",
+    scheme: "bearer",
+    description: "The server's token, where it was given one",
+  });
   app.doc31("/openapi.json", {
     openapi: "3.1.0",
     info: {
@@ -71,5 +77,7 @@ export function add_health_routes(
         "An event-sourced registry of Linux kernel livepatch system states. 64-bit integers are decimal strings, " +
         "bytes are lower-case hex, times are RFC 3339 in UTC; a fact that is not known is null.",
     },
+    // Either: a server on loopback may have no token.
+    security: [{ token: [] }, {}],
   });
 }

@@ -1,18 +1,24 @@
 /**
  * Serves an app on a TCP address of this machine and, for the registry's owner, on a socket in its directory.
  *
- * There are no tokens yet, so the address must be a loopback one, and so must be the Host and the Origin that a request
- * names: else a page in this machine's browser could write, or read under a name that it makes point here.
+ * Without a token whoever reaches the address may write, so it must be a loopback one. A loopback address can also be
+ * reached by a page in this machine's browser, which may send a request anywhere, and read the answer under a name that
+ * it makes point here: so the Host and the Origin of a request must be loopback names. Off loopback there is always a
+ * token. A page does not have it, and the server's names are not known here, so names are not looked at.
+ *
+ * The owner's socket needs no token: its mode is 0600 and it lies in the owner's directory, so who can open it could as
+ * well read and write the log itself.
  */
 import { chmodSync, rmSync } from "node:fs";
 import type { Server } from "node:http";
-import type { AddressInfo, ListenOptions } from "node:net";
+import type { AddressInfo, ListenOptions as BindOptions } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";
 import type { Logger } from "pino";
 import { shorten } from "../events/place.js";
 import { Problem } from "../events/problem.js";
 import type { Carrier } from "./lists.js";
-import { plain_document, problem_response } from "./problem_document.js";
+import { document_of, plain_document, problem_response } from "./problem_document.js";
+import { guard_of } from "./token.js";
 
 export interface ListenAddress {
   /** Without the brackets of an IPv6 address. */
@@ -32,8 +38,11 @@ const IDLE_SWEEP_MS = 25;
 
 const LOOPBACK_NAME = /^(localhost|127(\.\d{1,3}){3}|::1)$/;
 
-/** `HOST:PORT`, with an IPv6 address in brackets. Throws Problem for what is no address or not of loopback. */
-export function parse_listen(text: string): ListenAddress {
+/**
+ * `HOST:PORT`, with an IPv6 address in brackets. Throws Problem for what is no address, and, without a token, for what
+ * is not of loopback.
+ */
+export function parse_listen(text: string, has_token: boolean): ListenAddress {
   const parts = /^(?:\[([^\]]+)\]|([^:]+)):([0-9]{1,5})$/.exec(text);
   const port = Number(parts?.[3]);
   const value = shorten(text);
@@ -46,11 +55,12 @@ export function parse_listen(text: string): ListenAddress {
     });
   }
   const host = (parts[1] ?? parts[2]!).toLowerCase();
-  if (LOOPBACK_NAME.test(host)) return { host, port };
+  if (has_token || LOOPBACK_NAME.test(host)) return { host, port };
   const limit = "127.0.0.0/8, [::1] or localhost";
   throw new Problem(
     "bad_input",
-    `listen: ${value} is not a loopback address; without tokens anybody who reaches it could write: only ${limit}`,
+    `listen: ${value} is not a loopback address, and without a token anybody who reaches it could write; ` +
+      `set KLPSTATE_TOKEN, or listen on ${limit}`,
     { field: "listen", value, limit },
   );
 }
@@ -60,20 +70,28 @@ interface Served {
   fetch(request: Request, carrier: Carrier): Response | Promise<Response>;
 }
 
-/** `socket_path`: where the owner's socket is made; the caller must hold the claim on its directory. */
-export async function listen(
-  app: Served,
-  address: ListenAddress,
-  socket_path: string | null,
-  log: Logger | null,
-): Promise<Listening> {
+export interface ListenOptions {
+  address: ListenAddress;
+  /** Where the owner's socket is made; null: nowhere. The caller must hold the claim on its directory. */
+  socket_path: string | null;
+  /** What a request over TCP has to show; null: nothing. */
+  token: string | null;
+  log: Logger | null;
+}
+
+export async function listen(app: Served, options: ListenOptions): Promise<Listening> {
+  const { address, socket_path, token, log } = options;
+  const guard = token === null ? null : guard_of(token);
+  const of_loopback = LOOPBACK_NAME.test(address.host);
   const tcp = new_server(log, (request, carrier) => {
-    const host = request.headers.get("host") ?? "";
-    const origin = request.headers.get("origin");
-    const foreign = [host, ...(origin === null ? [] : [origin])].find((name) => !is_loopback(name));
-    if (foreign === undefined) return app.fetch(request, carrier);
-    const detail = `${shorten(foreign)} is not a name of this machine's loopback; ask by 127.0.0.1 or localhost`;
-    return problem_response(plain_document(421, "Misdirected request", detail));
+    const foreign = of_loopback ? foreign_name(request.headers) : undefined;
+    if (foreign !== undefined) {
+      const detail = `${shorten(foreign)} is not a name of this machine's loopback; ask by 127.0.0.1 or localhost`;
+      return problem_response(plain_document(421, "Misdirected request", detail));
+    }
+    const refusal = guard === null ? null : guard(request);
+    if (refusal === null) return app.fetch(request, carrier);
+    return problem_response(document_of(refusal), { "www-authenticate": "Bearer" });
   });
   await bind(tcp, { host: address.host, port: address.port }, `${address.host}:${address.port}`);
   const servers = [tcp];
@@ -100,6 +118,13 @@ export async function listen(
   };
 }
 
+/** The Host or Origin that is not of loopback. */
+function foreign_name(headers: Headers): string | undefined {
+  const origin = headers.get("origin");
+  const names = [headers.get("host") ?? "", ...(origin === null ? [] : [origin])];
+  return names.find((name) => !is_loopback(name));
+}
+
 /** Of a `HOST`, with or without its port, and of an origin's. */
 function is_loopback(host: string): boolean {
   const name = host
@@ -123,7 +148,7 @@ function new_server(log: Logger | null, fetch: Served["fetch"]): Server {
   }) as Server;
 }
 
-function bind(server: Server, options: ListenOptions, shown: string): Promise<void> {
+function bind(server: Server, options: BindOptions, shown: string): Promise<void> {
   return new Promise((resolve, reject) => {
     const refuse = (error: NodeJS.ErrnoException) => {
       const why = error.code === "EADDRINUSE" ? "it is in use" : error.message;

@@ -26,6 +26,7 @@ const TYPE_PREFIX = "urn:klpstate:problem:";
 
 const KINDS: Record<ProblemCode, { status: number; title: string }> = {
   bad_input: { status: 400, title: "Bad input" },
+  unauthorized: { status: 401, title: "Not without the token" },
   too_large: { status: 413, title: "Over a limit of size" },
   not_found: { status: 404, title: "Not known" },
   contradiction: { status: 409, title: "Contradicts a stored fact" },

@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { DEFAULT_SERVER, type Door, type DoorOptions, open_door } from "./door.js";
 import { plain } from "./render/text.js";
 import { type Paint, paint_for, print, type Terminal } from "./terminal.js";
+import { with_token } from "./token.js";
 
 /** 0 yes; 1 no; 2 the question could not be answered. */
 export type ExitCode = 0 | 1 | 2;
@@ -26,7 +27,7 @@ Exit codes:
 
 /** The options that say whom to ask, and how to answer. */
 export function with_ask_options(command: Command): Command {
-  return command
+  return with_token(command)
     .option("--server <url>", `ask this server (default: ${DEFAULT_SERVER})`)
     .option("--data <dir>", "ask the registry in this directory, through its owner if it is served")
     .option("--json", "answer with JSON: one document, or a line for each item of a list");
@@ -59,7 +60,7 @@ export async function ask_and_end(
 ): Promise<void> {
   const { terminal } = session;
   const report = (message: string) => terminal.stderr.write(`klpstate: ${plain(message)}\n`);
-  const door = await open_door(options, may_make, report);
+  const door = await open_door(options, terminal.env, may_make, report);
   try {
     const code = await answer({
       door,

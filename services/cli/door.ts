@@ -11,6 +11,8 @@ import { Problem } from "../events/problem.js";
 import { open_door as open_socket } from "../log/door.js";
 import { open_http_door } from "./http_door.js";
 import { open_own_registry } from "./own_registry.js";
+import type { Terminal } from "./terminal.js";
+import { find_token, type TokenOptions } from "./token.js";
 
 export interface Question {
   method: "GET" | "POST";
@@ -34,7 +36,7 @@ export interface Door {
   close(): Promise<void>;
 }
 
-export interface DoorOptions {
+export interface DoorOptions extends TokenOptions {
   server?: string;
   data?: string;
 }
@@ -46,15 +48,20 @@ const OWNER_WAIT_MS = 2_000;
 const OWNER_RETRY_MS = 50;
 
 /**
- * `may_make`: the command writes, and a directory that holds no registry becomes one. `report` takes what opening a
+ * `env`: where the token may be, which only a server over TCP is shown. `may_make`: the command writes, and a directory that holds no registry becomes one. `report` takes what opening a
  * registry in this process found.
  */
 export async function open_door(
-  { server, data }: DoorOptions,
+  options: DoorOptions,
+  env: Terminal["env"],
   may_make: boolean,
   report: (message: string) => void,
 ): Promise<Door> {
-  if (data === undefined) return open_http_door({ url: server_url(server ?? DEFAULT_SERVER) });
+  const { server, data } = options;
+  if (data === undefined) {
+    const token = find_token(options, env);
+    return open_http_door({ url: server_url(server ?? DEFAULT_SERVER), token });
+  }
   if (server !== undefined)
     throw new Problem("bad_input", "--server and --data: give one of the two", { field: "data" });
   if (!may_make) require_registry(data);

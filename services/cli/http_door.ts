@@ -10,8 +10,8 @@ import { Agent as HttpsAgent, request as https_request } from "node:https";
 import { Problem } from "../events/problem.js";
 import type { Door, Question, Reply } from "./door.js";
 
-/** `shown` names the socket in messages. */
-export type ServerAddress = { url: URL } | { socket_path: string; shown: string };
+/** `shown` names the socket in messages; the token goes to a URL's server only, and into no message. */
+export type ServerAddress = { url: URL; token: string | null } | { socket_path: string; shown: string };
 
 const CONNECT_TIMEOUT_MS = 10_000;
 
@@ -26,6 +26,8 @@ export function open_http_door(address: ServerAddress): Door {
           port: address.url.port || (secure ? 443 : 80),
         }
       : { socketPath: address.socket_path, host: "localhost" };
+  const authorization =
+    "url" in address && address.token !== null ? { authorization: `Bearer ${address.token}` } : {};
   const prefix = "url" in address ? address.url.pathname.replace(/\/$/, "") : "";
 
   return {
@@ -35,7 +37,7 @@ export function open_http_door(address: ServerAddress): Door {
         agent,
         method: question.method,
         path: prefix + path_of(question),
-        headers: headers_of(question),
+        headers: { ...headers_of(question), ...authorization },
       });
       return reply_to(request, question, shown);
     },

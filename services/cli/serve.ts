@@ -1,4 +1,4 @@
-/** `klpstate serve`: owns a directory, answers on a loopback address and at the directory's socket. */
+/** `klpstate serve`: owns a directory, answers on an address and at the directory's socket. */
 import type { Command } from "commander";
 import { InvalidArgumentError } from "commander";
 import { destination, type Level, pino } from "pino";
@@ -8,11 +8,12 @@ import { PARTITIONS_MAX } from "../log/registry_file.js";
 import { type Session, with_examples } from "./command.js";
 import { replay_by_audit } from "./replay_by_audit.js";
 import { print } from "./terminal.js";
+import { find_token, type TokenOptions, with_token } from "./token.js";
 import { VERSION } from "./version.js";
 
 const LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"];
 
-interface ServeOptions {
+interface ServeOptions extends TokenOptions {
   data: string;
   listen: string;
   partitions?: number;
@@ -24,7 +25,11 @@ export function add_serve_command(program: Command, session: Session): void {
     .command("serve")
     .description("serve the registry in a directory, which is made if it is missing")
     .requiredOption("--data <dir>", "the registry's directory")
-    .option("--listen <address>", "loopback address and port; port 0 picks one", "127.0.0.1:7350")
+    .option(
+      "--listen <address>",
+      "address and port, off loopback only with a token; port 0 picks one",
+      "127.0.0.1:7350",
+    )
     .option("--partitions <count>", "of a new registry, fixed from then on (default: 8)", parse_partitions)
     .option("--log-level <level>", `of the log on standard error: ${LEVELS.join(", ")}`, parse_level, "info")
     .action(async (options: ServeOptions) => {
@@ -32,9 +37,14 @@ export function add_serve_command(program: Command, session: Session): void {
       session.end(0);
     });
   with_examples(
-    command,
-    ["serve --data /var/lib/klpstate", "serve --data ./registry --listen 127.0.0.1:0 --partitions 64"],
+    with_token(command),
+    [
+      "serve --data /var/lib/klpstate",
+      "serve --data ./registry --listen 127.0.0.1:0 --partitions 64",
+      "serve --data ./registry --listen 0.0.0.0:7350 --token-file /etc/klpstate/token",
+    ],
     `
+With a token every request over TCP must show it, as "Authorization: Bearer TOKEN".
 The first line on standard output says: listening on http://…
 SIGINT and SIGTERM end the requests that run, then the registry.
 
@@ -46,7 +56,8 @@ Exit codes:
 }
 
 async function serve(options: ServeOptions, { terminal }: Session): Promise<void> {
-  const address = parse_listen(options.listen);
+  const token = find_token(options, terminal.env);
+  const address = parse_listen(options.listen, token !== null);
   const log = pino({ level: options.logLevel, base: null }, destination({ dest: 2, sync: true }));
   const stopped = signal_of_stop();
   const { open_registry } = await import("../registry/registry.js");
@@ -63,7 +74,7 @@ async function serve(options: ServeOptions, { terminal }: Session): Promise<void
       log,
       process_metrics: true,
     });
-    const listening = await listen(app, address, registry.door_path, log);
+    const listening = await listen(app, { address, socket_path: registry.door_path, token, log });
     try {
       await print(terminal.stdout, `listening on ${listening.url}\n`);
       const lost = registry.lost.then((error) => {

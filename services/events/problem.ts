@@ -15,6 +15,7 @@ export interface ProblemParts {
 
 export type ProblemCode =
   | "bad_input" // it does not say what it should: 400
+  | "unauthorized" // the server wants its token: 401
   | "too_large" // over a limit of size: 413
   | "not_found" // the question is about something unknown: 404
   | "contradiction" // a stored fact says otherwise: 409

@@ -55,14 +55,19 @@ interface SpawnOptions {
   cwd?: string;
   /** A command that becomes the one that is given to it, such as `prlimit`. */
   under?: string[];
+  /** Beside the environment of the tests. */
+  env?: Record<string, string>;
 }
 
-function spawn_klpstate(args: string[], { bound = false, cwd, under = [] }: SpawnOptions): ChildProcess {
+function spawn_klpstate(
+  args: string[],
+  { bound = false, cwd, under = [], env = {} }: SpawnOptions,
+): ChildProcess {
   const command = [process.execPath, COMMAND, ...args];
   const [program, ...rest] = [...under, ...(bound ? BOUND_BY_PERMISSIONS : []), ...command];
   const child = spawn(program!, rest, {
     stdio: ["pipe", "pipe", "pipe"],
-    env: { ...process.env, NO_COLOR: "1" },
+    env: { ...process.env, NO_COLOR: "1", ...env },
     ...(cwd !== undefined && { cwd }),
   });
   // A command may end before it has read what it is given.
@@ -134,12 +139,16 @@ export interface Server {
 
 /** Resolves when it listens. */
 export function start_server(data: string, ...args: string[]): Promise<Server> {
-  return start_server_under([], data, ...args);
+  return start_server_with({}, data, ...args);
 }
 
-/** As `start_server`, with `SpawnOptions.under`. */
-export async function start_server_under(under: string[], data: string, ...args: string[]): Promise<Server> {
-  const child = spawn_klpstate(["serve", "--data", data, "--listen", "127.0.0.1:0", ...args], { under });
+/** As `start_server`, with options of the process. */
+export async function start_server_with(
+  options: SpawnOptions,
+  data: string,
+  ...args: string[]
+): Promise<Server> {
+  const child = spawn_klpstate(["serve", "--data", data, "--listen", "127.0.0.1:0", ...args], options);
   let stdout = "";
   let stderr = "";
   child.stderr!.setEncoding("utf8").on("data", (text) => {
@@ -153,7 +162,7 @@ export async function start_server_under(under: string[], data: string, ...args:
     child.once("close", () => reject(new Error(`the server ended before it listened: ${stderr}`)));
   });
   const line = await first_line;
-  const url = /^listening on (http:\/\/127\.0\.0\.1:([0-9]+))$/.exec(line);
+  const url = /^listening on (http:\/\/(?:127\.0\.0\.1|0\.0\.0\.0):([0-9]+))$/.exec(line);
   if (url === null) throw new Error(`the first line is ${JSON.stringify(line)}`);
   const end_by = async (signal: NodeJS.Signals) => {
     const closed = once(child, "close");

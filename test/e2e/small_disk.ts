@@ -5,7 +5,7 @@
 import { execFileSync } from "node:child_process";
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Server, start_server_under, temporary_directory } from "./klpstate.js";
+import { type Server, start_server_with, temporary_directory } from "./klpstate.js";
 
 export interface SmallDisk {
   /** A registry's, not made yet. */
@@ -40,7 +40,7 @@ function mounted(mount: (directory: string) => void): SmallDisk {
   for (const file of ballast) writeFileSync(file, new Uint8Array(256 * KIB).fill(1));
   return {
     data: join(directory, "registry"),
-    start: (...args) => start_server_under([], join(directory, "registry"), ...args),
+    start: (...args) => start_server_with({}, join(directory, "registry"), ...args),
     make_room: () => rmSync(ballast.shift()!),
     remove: () => run("umount", "--lazy", directory),
   };
@@ -52,7 +52,7 @@ const file_size_limit: Way = () => {
   run("prlimit", "--version");
   return {
     data,
-    start: (...args) => start_server_under(["prlimit", `--fsize=${limit}:`, "--"], data, ...args),
+    start: (...args) => start_server_with({ under: ["prlimit", `--fsize=${limit}:`, "--"] }, data, ...args),
     make_room(server) {
       limit += 64 * KIB;
       run("prlimit", `--pid=${server.pid}`, `--fsize=${limit}:`);

@@ -18,7 +18,12 @@ beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), "klpstate-listen-"));
   writeFileSync(join(directory, "registry.sock"), "left by a dead owner");
   const app = build_app({ registry, replay: async () => REPLAYED, version: "0.0.0" });
-  listening = await listen(app, { host: "127.0.0.1", port: 0 }, join(directory, "registry.sock"), null);
+  listening = await listen(app, {
+    address: { host: "127.0.0.1", port: 0 },
+    socket_path: join(directory, "registry.sock"),
+    token: null,
+    log: null,
+  });
 });
 
 afterEach(async () => {
@@ -31,7 +36,7 @@ test.each([
   ["localhost:0", { host: "localhost", port: 0 }],
   ["[::1]:80", { host: "::1", port: 80 }],
 ])("%s is a loopback address", (text, address) => {
-  expect(parse_listen(text)).toEqual(address);
+  expect(parse_listen(text, false)).toEqual(address);
 });
 
 test.each([
@@ -42,9 +47,14 @@ test.each([
   "7350",
   "127.0.0.1:65536",
   "localhost.example:1",
-])("%s is refused", (text) => {
-  expect(() => parse_listen(text)).toThrow(Problem);
-  expect(() => parse_listen(text)).toThrow(`"${text}"`);
+])("%s is refused without a token", (text) => {
+  expect(() => parse_listen(text, false)).toThrow(Problem);
+  expect(() => parse_listen(text, false)).toThrow(`"${text}"`);
+});
+
+test("who wants to listen off loopback is told to set a token, and may with one", () => {
+  expect(() => parse_listen("0.0.0.0:7350", false)).toThrow("set KLPSTATE_TOKEN");
+  expect(parse_listen("0.0.0.0:7350", true)).toEqual({ host: "0.0.0.0", port: 7350 });
 });
 
 test("TCP and the owner's socket give the same answer, and only the owner may use the socket", async () => {
@@ -72,7 +82,8 @@ test("a request of a foreign origin, or under a foreign name, is refused: a page
 test("an address in use is a Problem that names it", async () => {
   const { port } = new URL(listening.url);
   const app = build_app({ registry, replay: async () => REPLAYED, version: "0.0.0" });
-  await expect(listen(app, { host: "127.0.0.1", port: Number(port) }, null, null)).rejects.toThrow(
+  const address = { host: "127.0.0.1", port: Number(port) };
+  await expect(listen(app, { address, socket_path: null, token: null, log: null })).rejects.toThrow(
     `127.0.0.1:${port}: it is in use`,
   );
 });

@@ -9,7 +9,12 @@ export interface Ran {
 }
 
 /** Runs the command as the shell would, with `input` on its standard input. */
-export async function run_captured(args: string[], input = "", tty = false): Promise<Ran> {
+export async function run_captured(
+  args: string[],
+  input = "",
+  tty = false,
+  env: Record<string, string> = {},
+): Promise<Ran> {
   const kept = { out: "", err: "" };
   const keep = (name: "out" | "err") =>
     Object.assign(
@@ -22,6 +27,6 @@ export async function run_captured(args: string[], input = "", tty = false): Pro
       { isTTY: tty },
     );
   const stdin = input === "" ? new PassThrough().end() : Readable.from([Buffer.from(input)]);
-  const code = await run(args, { stdin, stdout: keep("out"), stderr: keep("err"), env: {} });
+  const code = await run(args, { stdin, stdout: keep("out"), stderr: keep("err"), env });
   return { code, ...kept };
 }

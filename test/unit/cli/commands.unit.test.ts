@@ -35,7 +35,12 @@ beforeEach(async () => {
     return replayed();
   };
   const app = build_app({ registry, replay, version: "0.0.0" });
-  listening = await listen(app, { host: "127.0.0.1", port: 0 }, join(directory, "registry.sock"), null);
+  listening = await listen(app, {
+    address: { host: "127.0.0.1", port: 0 },
+    socket_path: join(directory, "registry.sock"),
+    token: null,
+    log: null,
+  });
 });
 
 afterEach(async () => {
