@@ -18,21 +18,31 @@ import {
   PAGE_ITEMS_DEFAULT,
   PAGE_ITEMS_MAX,
 } from "./lists.js";
-import { parse_candidate, parse_host_id, refuse_first_issue } from "./parameters.js";
+import {
+  POSITION_PARAMETERS,
+  parse_candidate,
+  parse_host_id,
+  refuse_first_issue,
+  wait_for_position,
+} from "./parameters.js";
 import { PROBLEM_RESPONSES } from "./problem_responses.js";
 
 /** The largest request that makes sense has a host id and a cursor of 255 bytes each, in JSON's escapes. */
 const CHECK_BODY_BYTES_MAX = 64 * 1024;
+
+/** In the query, as of every read, or in the body. */
+const CHECK_PARAMETERS = {
+  max_age: z.string().optional().describe("such as 26h: hosts not heard of for longer are `unknown: stale`"),
+  ...POSITION_PARAMETERS,
+};
+const CheckQuery = z.strictObject(CHECK_PARAMETERS);
 
 const CheckRequest = z
   .strictObject({
     patch: z
       .string()
       .describe("NAME: for each host the manifest of its release and arch; NAME@BUILDID: that one"),
-    max_age: z
-      .string()
-      .optional()
-      .describe("such as 26h: hosts not heard of for longer are `unknown: stale`"),
+    ...CHECK_PARAMETERS,
     hosts: z.boolean().optional().describe("one line a host in place of the counts"),
     verdicts: z.array(VerdictName).min(1).optional().describe("with hosts: only hosts with one of these"),
     host_id: z.string().optional().describe("with hosts: only this one"),
@@ -60,7 +70,10 @@ export function add_checks_routes(app: OpenAPIHono, registry: RegistryService): 
     method: "post",
     path: "/v1/checks",
     summary: "Which hosts' kernels would refuse a livepatch, on which state, held by which patch",
-    request: { body: { required: true, content: { "application/json": { schema: CheckRequest } } } },
+    request: {
+      query: CheckQuery,
+      body: { required: true, content: { "application/json": { schema: CheckRequest } } },
+    },
     responses: {
       200: {
         description: "Counts; with `hosts` a page of verdicts, or every line of them",
@@ -75,20 +88,22 @@ export function add_checks_routes(app: OpenAPIHono, registry: RegistryService): 
 
   app.post("/v1/checks", async (c) => {
     require_media_type(c, ["application/json"]);
-    const request = parse_request(await read_body(c, CHECK_BODY_BYTES_MAX));
+    const request = with_query(parse_request(await read_body(c, CHECK_BODY_BYTES_MAX)), c.req.query());
     const candidate = parse_candidate(request.patch, "patch");
     const max_age_ms = request.max_age === undefined ? undefined : parse_duration(request.max_age, "max_age");
     const age = max_age_ms === undefined ? {} : { max_age_ms };
+    const host_id = request.host_id === undefined ? undefined : parse_host_id(request.host_id);
+    const after = request.cursor === undefined ? undefined : parse_cursor(request.cursor);
+    await wait_for_position(registry, request);
     if (request.hosts !== true) return c.json(await registry.check(candidate, age));
 
     const options: HostCheckOptions = { ...age };
     if (request.verdicts !== undefined) options.verdicts = request.verdicts;
-    if (request.host_id !== undefined) {
-      options.host_id = parse_host_id(request.host_id);
-      if ((await registry.host(options.host_id, {})) === null)
-        throw await not_known(registry, options.host_id, {});
+    if (host_id !== undefined) {
+      options.host_id = host_id;
+      if ((await registry.host(host_id, {})) === null) throw await not_known(registry, host_id, {});
     }
-    if (request.cursor !== undefined) options.after = parse_cursor(request.cursor);
+    if (after !== undefined) options.after = after;
     return answer_list(c, {
       name: "hosts",
       items: registry.check_hosts(candidate, options),
@@ -111,6 +126,15 @@ function parse_request(body: Uint8Array): CheckRequest {
     });
   }
   return parsed.data;
+}
+
+/** What is given twice may be given differently. */
+function with_query(request: CheckRequest, given: Record<string, string>): CheckRequest {
+  const parsed = CheckQuery.safeParse(given);
+  if (!parsed.success) return refuse_first_issue(parsed.error, given, "query");
+  const twice = Object.keys(parsed.data).find((field) => request[field as keyof CheckRequest] !== undefined);
+  if (twice === undefined) return { ...request, ...parsed.data };
+  throw new Problem("bad_input", `${twice}: in the body and in the query; give it once`, { field: twice });
 }
 
 /** A page's cursor is its last host: its id says the partition, and hosts keep their order in it. */

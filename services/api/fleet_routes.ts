@@ -11,6 +11,7 @@ import {
   PAGE_PARAMETERS,
   parse_limit,
 } from "./lists.js";
+import { POSITION_PARAMETERS, wait_for_position } from "./parameters.js";
 import { PROBLEM_RESPONSES } from "./problem_responses.js";
 
 const FleetDocument = FleetRow.openapi("Configuration");
@@ -19,7 +20,7 @@ const fleet_route = createRoute({
   method: "get",
   path: "/v1/fleet",
   summary: "Every configuration that hosts have, with their count; by kernel release and arch",
-  request: { query: z.strictObject(PAGE_PARAMETERS) },
+  request: { query: z.strictObject({ ...POSITION_PARAMETERS, ...PAGE_PARAMETERS }) },
   responses: {
     200: { description: "A page, or every line", content: list_content("fleet", FleetDocument) },
     ...PROBLEM_RESPONSES,
@@ -31,6 +32,7 @@ export function add_fleet_routes(app: OpenAPIHono, registry: RegistryService): v
     const query = c.req.valid("query");
     const limit = parse_limit(query.limit);
     const after = query.cursor === undefined ? "" : parse_key(query.cursor);
+    await wait_for_position(registry, query);
     const rows = (await registry.fleet()).map((row) => ({ row, key: key_of(row) }));
     rows.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
     return answer_list(c, {

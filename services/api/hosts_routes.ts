@@ -16,10 +16,12 @@ import {
 import {
   HOST_PATH,
   INSTANT_PARAMETERS,
+  POSITION_PARAMETERS,
   parse_host_id,
   parse_instant,
   parse_patch_name,
   parse_state_id,
+  wait_for_position,
 } from "./parameters.js";
 import { PROBLEM_RESPONSES } from "./problem_responses.js";
 
@@ -31,7 +33,10 @@ const host_route = createRoute({
   method: "get",
   path: "/v1/hosts/{id}",
   summary: "What a host is, or was",
-  request: { params: z.object(HOST_PATH), query: z.strictObject(INSTANT_PARAMETERS) },
+  request: {
+    params: z.object(HOST_PATH),
+    query: z.strictObject({ ...INSTANT_PARAMETERS, ...POSITION_PARAMETERS }),
+  },
   responses: {
     200: { description: "The host", content: { "application/json": { schema: HostDocument } } },
     ...PROBLEM_RESPONSES,
@@ -44,7 +49,7 @@ const history_route = createRoute({
   summary: "Every event of a host, oldest first, with its effects",
   request: {
     params: z.object(HOST_PATH),
-    query: z.strictObject({ ...INSTANT_PARAMETERS, ...PAGE_PARAMETERS }),
+    query: z.strictObject({ ...INSTANT_PARAMETERS, ...POSITION_PARAMETERS, ...PAGE_PARAMETERS }),
   },
   responses: {
     200: { description: "A page, or every line", content: list_content("history", HistoryDocument) },
@@ -60,6 +65,7 @@ const state_route = createRoute({
     params: z.object({ ...HOST_PATH, state: z.string().describe("id, 1 to 2^64-1, decimal") }),
     query: z.strictObject({
       ...INSTANT_PARAMETERS,
+      ...POSITION_PARAMETERS,
       of: z.string().optional().describe("also klp_get_state of this patch"),
       prev_of: z.string().optional().describe("also klp_get_prev_state, as if this patch were in transition"),
     }),
@@ -73,7 +79,9 @@ const state_route = createRoute({
 export function add_hosts_routes(app: OpenAPIHono, registry: RegistryService): void {
   app.openapi(host_route, async (c) => {
     const host_id = parse_host_id(c.req.valid("param").id);
-    const instant = parse_instant(c.req.valid("query"));
+    const query = c.req.valid("query");
+    const instant = parse_instant(query);
+    await wait_for_position(registry, query);
     const host = await registry.host(host_id, instant);
     if (host === null) throw await not_known(registry, host_id, instant);
     return c.json(host, 200);
@@ -85,6 +93,7 @@ export function add_hosts_routes(app: OpenAPIHono, registry: RegistryService): v
     const instant = parse_instant(query);
     const limit = parse_limit(query.limit);
     const after = query.cursor === undefined ? undefined : parse_position(query.cursor);
+    await wait_for_position(registry, query);
     const history = await registry.history(host_id, instant);
     if (history === null) throw await not_known(registry, host_id, instant);
     return answer_list(c, {
@@ -102,7 +111,9 @@ export function add_hosts_routes(app: OpenAPIHono, registry: RegistryService): v
     const host_id = parse_host_id(path.id);
     const state = parse_state_id(path.state);
     const instant = parse_instant(query);
-    const answer = await registry.state(host_id, state, instant, parse_lookup(query));
+    const lookup = parse_lookup(query);
+    await wait_for_position(registry, query);
+    const answer = await registry.state(host_id, state, instant, lookup);
     if (answer === null) throw await not_known(registry, host_id, instant);
     return c.json(answer, 200);
   });

@@ -4,9 +4,10 @@ import { BUILD_ID_BYTES_MAX, HOST_ID_BYTES_MAX, PATCH_NAME_BYTES_MAX } from "../
 import { kernel_form } from "../events/patch_name.js";
 import { shorten } from "../events/place.js";
 import { Problem } from "../events/problem.js";
-import { parse_time } from "../events/time.js";
+import { parse_duration, parse_time } from "../events/time.js";
 import { parse_u64 } from "../events/u64.js";
-import type { Candidate, Instant } from "../registry/service.js";
+import { parse_min_position } from "../registry/positions.js";
+import type { Candidate, Instant, RegistryService } from "../registry/service.js";
 
 export const HOST_PATH = {
   id: z.string().describe(`host id, 1 to ${HOST_ID_BYTES_MAX} bytes of UTF-8, percent-encoded`),
@@ -16,6 +17,45 @@ export const INSTANT_PARAMETERS = {
   as_of: z.string().optional().describe("RFC 3339; by default now: the state that the host had then"),
   known_at: z.string().optional().describe("RFC 3339; by default now: using only what had arrived by then"),
 };
+
+const WAIT_MS_DEFAULT = 2_000;
+const WAIT_MS_MAX = 60_000;
+
+/** Of every read: what its answer has to have seen. */
+export const POSITION_PARAMETERS = {
+  min_position: z
+    .string()
+    .optional()
+    .describe("answer only when so much is folded: positions of acknowledgements, `3:1042,5:77,catalog:17`"),
+  wait: z
+    .string()
+    .optional()
+    .describe("with min_position: for so long at most, up to 60s; by default 2s; then `not_caught_up`"),
+};
+
+/** Throws Problem `not_caught_up` where the registry does not get there in time. */
+export async function wait_for_position(
+  registry: RegistryService,
+  { min_position, wait }: { min_position?: string | undefined; wait?: string | undefined },
+): Promise<void> {
+  const wait_ms = wait === undefined ? WAIT_MS_DEFAULT : parse_wait(wait);
+  if (min_position !== undefined) {
+    await registry.wait_for(parse_min_position(min_position, registry.partitions), wait_ms);
+  } else if (wait !== undefined) {
+    throw new Problem("bad_input", "wait: only together with min_position", {
+      field: "wait",
+      value: shorten(wait),
+    });
+  }
+}
+
+function parse_wait(text: string): number {
+  const wait_ms = parse_duration(text, "wait");
+  if (wait_ms <= WAIT_MS_MAX) return wait_ms;
+  const limit = `at most ${WAIT_MS_MAX / 1_000}s`;
+  const value = shorten(text);
+  throw new Problem("bad_input", `wait: ${value} is too long; ${limit}`, { field: "wait", value, limit });
+}
 
 export function parse_host_id(text: string): string {
   const bytes = Buffer.byteLength(text, "utf8");

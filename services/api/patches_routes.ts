@@ -15,7 +15,12 @@ import {
   PAGE_PARAMETERS,
   parse_limit,
 } from "./lists.js";
-import { parse_patch_name, refuse_first_issue } from "./parameters.js";
+import {
+  POSITION_PARAMETERS,
+  parse_patch_name,
+  refuse_first_issue,
+  wait_for_position,
+} from "./parameters.js";
 import { PROBLEM_RESPONSES } from "./problem_responses.js";
 
 /** 65,536 functions with names as long as the kernel's longest symbols take about half of it. */
@@ -55,6 +60,7 @@ const patches_route = createRoute({
     query: z.strictObject({
       name: z.string().optional(),
       withdrawn: z.enum(["true", "false"]).optional().describe("by default both"),
+      ...POSITION_PARAMETERS,
       ...PAGE_PARAMETERS,
     }),
   },
@@ -70,6 +76,7 @@ export function add_patches_routes(app: OpenAPIHono, registry: RegistryService):
     const limit = parse_limit(query.limit);
     const after = query.cursor === undefined ? -1n : parse_offset(query.cursor);
     const name = query.name === undefined ? {} : { name: parse_patch_name(query.name, "name") };
+    await wait_for_position(registry, query);
     const entries = registry
       .patches({ ...name, withdrawn: true })
       .filter(

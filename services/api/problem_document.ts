@@ -33,8 +33,12 @@ const KINDS: Record<ProblemCode, { status: number; title: string }> = {
   unsupported_media_type: { status: 415, title: "Unsupported media type" },
   partition_full: { status: 507, title: "No room for another host" },
   disk_full: { status: 507, title: "No room on the disk" },
+  not_caught_up: { status: 503, title: "Not caught up" },
   unavailable: { status: 503, title: "Not available now" },
 };
+
+/** For those problems of which a repeat a moment later may well be rid. */
+const RETRY_AFTER_S: Partial<Record<ProblemCode, number>> = { not_caught_up: 1 };
 
 /** What is no Problem is a fault of the server: its message may say more than a stranger should read. */
 export function document_of(error: unknown): ProblemDocument {
@@ -60,20 +64,28 @@ export function problem_response(
   document: ProblemDocument,
   headers: Readonly<Record<string, string>> = {},
 ): Response {
+  const retry_after_s = RETRY_AFTER_S[code_of(document) ?? "bad_input"];
   return new Response(`${JSON.stringify(document)}\n`, {
     status: document.status,
-    headers: { "content-type": PROBLEM_MEDIA_TYPE, "cache-control": "no-store", ...headers },
+    headers: {
+      "content-type": PROBLEM_MEDIA_TYPE,
+      "cache-control": "no-store",
+      ...(retry_after_s !== undefined && { "retry-after": String(retry_after_s) }),
+      ...headers,
+    },
   });
 }
 
 /** The Problem that a document tells of; a type that this version does not know counts by its status. */
 export function problem_of(document: ProblemDocument): Problem {
-  const code = document.type.startsWith(TYPE_PREFIX) ? document.type.slice(TYPE_PREFIX.length) : "";
-  return new Problem(
-    code in KINDS ? (code as ProblemCode) : document.status >= 500 ? "unavailable" : "bad_input",
-    document.detail,
-    given_parts(document),
-  );
+  const code = code_of(document) ?? (document.status >= 500 ? "unavailable" : "bad_input");
+  return new Problem(code, document.detail, given_parts(document));
+}
+
+/** Null: of no problem that this version knows. */
+function code_of({ type }: ProblemDocument): ProblemCode | null {
+  const code = type.startsWith(TYPE_PREFIX) ? type.slice(TYPE_PREFIX.length) : "";
+  return Object.hasOwn(KINDS, code) ? (code as ProblemCode) : null;
 }
 
 function given_parts(parts: { [Part in keyof ProblemParts]: ProblemParts[Part] | undefined }): ProblemParts {

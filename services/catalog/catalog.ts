@@ -5,6 +5,7 @@ import { Problem } from "../events/problem.js";
 import type { Disk } from "../log/disk.js";
 import { frames_of, records_of } from "../log/frame.js";
 import { Log, type OpenedLog } from "../log/log.js";
+import { Waiters } from "../log/waiters.js";
 import { type CatalogOutcome, type Identity, identity_of, Manifests, type Published } from "./manifests.js";
 
 export interface CatalogOptions {
@@ -26,20 +27,23 @@ export function describe_identity(identity: Identity): string {
 export class Catalog {
   readonly manifests: Manifests;
   #log: Log;
+  #waiters: Waiters;
   // By offset: an embedded log has no gaps.
   #log_times_ms: number[];
   // The tail of the queue: a record's fate depends on those before it.
   #last: Promise<unknown> = Promise.resolve();
 
-  private constructor(manifests: Manifests, log: Log, log_times_ms: number[]) {
+  private constructor(manifests: Manifests, log: Log, log_times_ms: number[], waiters: Waiters) {
     this.manifests = manifests;
     this.#log = log;
+    this.#waiters = waiters;
     this.#log_times_ms = log_times_ms;
   }
 
   static async open(options: CatalogOptions): Promise<{ catalog: Catalog; torn: OpenedLog["torn"] }> {
     const manifests = new Manifests();
     const log_times_ms: number[] = [];
+    const waiters = new Waiters();
     const { log, torn } = await Log.open({
       ...options,
       name: "catalog",
@@ -51,13 +55,19 @@ export class Catalog {
             options.on_change(manifests.apply(bytes.slice(), offset, log_time_ms));
           }
         }
+        waiters.folded_to(BigInt(log_times_ms.length));
       },
     });
-    return { catalog: new Catalog(manifests, log, log_times_ms), torn };
+    return { catalog: new Catalog(manifests, log, log_times_ms, waiters), torn };
   }
 
   get next_offset(): bigint {
     return this.#log.next_offset;
+  }
+
+  /** Resolves with whether it is folded up to the offset: false after `wait_ms`. */
+  async folded(next_offset: bigint, wait_ms: number): Promise<boolean> {
+    return BigInt(this.#log_times_ms.length) >= next_offset || this.#waiters.wait(next_offset, wait_ms);
   }
 
   /** Next offset as known at an instant, ms; undefined: now. */
@@ -112,6 +122,7 @@ export class Catalog {
   }
 
   async close(): Promise<void> {
+    this.#waiters.give_up();
     await this.#last;
     await this.#log.close();
   }

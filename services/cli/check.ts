@@ -14,10 +14,11 @@ import {
   with_examples,
 } from "./command.js";
 import type { Door } from "./door.js";
+import { type PositionOptions, position_query, with_min_position } from "./min_position.js";
 import { check_text } from "./render/check_text.js";
 import { host_verdict_text, host_verdicts_text } from "./render/host_verdicts_text.js";
 
-interface CheckOptions extends AskOptions {
+interface CheckOptions extends AskOptions, PositionOptions {
   hosts?: boolean;
   host?: string;
   verdict?: VerdictName[];
@@ -47,7 +48,7 @@ export function add_check_command(program: Command, session: Session): void {
       }),
     );
   with_examples(
-    with_ask_options(command),
+    with_ask_options(with_min_position(command)),
     [
       "check kp_9",
       "check kp_9@ab12 --max-age 2h --json",
@@ -65,7 +66,11 @@ Exit codes:
 
 async function check_fleet(asking: Asking, patch: string, options: CheckOptions): Promise<ExitCode> {
   const { door, paint, say, say_json } = asking;
-  const check = await ask_check<CheckAnswer>(door, { patch, max_age: options.maxAge });
+  const check = await ask_check<CheckAnswer>(door, {
+    patch,
+    max_age: options.maxAge,
+    ...position_query(options),
+  });
   const { total, ok, done } = check.hosts;
   const yes = check.complete && ok + done === total;
   if (!options.hosts) {
@@ -84,7 +89,13 @@ async function say_hosts(asking: Asking, patch: string, options: CheckOptions): 
     method: "POST",
     path: "/v1/checks",
     content_type: "application/json",
-    body: JSON.stringify({ patch, max_age: options.maxAge, hosts: true, verdicts: options.verdict }),
+    body: JSON.stringify({
+      patch,
+      max_age: options.maxAge,
+      ...position_query(options),
+      hosts: true,
+      verdicts: options.verdict,
+    }),
   });
   if (missing_partitions.length > 0) {
     await warn(`klpstate: INCOMPLETE: partitions ${missing_partitions.join(", ")} cannot answer\n`);
@@ -116,6 +127,7 @@ async function check_host(
   const { hosts } = await ask_check<{ hosts: HostVerdict[] }>(door, {
     patch,
     max_age: options.maxAge,
+    ...position_query(options),
     hosts: true,
     host_id,
   });

@@ -3,17 +3,19 @@ import type { Command } from "commander";
 import type { FleetRow } from "../registry/answers.js";
 import { ask_lines } from "./ask.js";
 import { type AskOptions, ask_and_end, type Session, with_ask_options, with_examples } from "./command.js";
+import { type PositionOptions, position_query, with_min_position } from "./min_position.js";
 import { fleet_text } from "./render/fleet_text.js";
 
 export function add_fleet_command(program: Command, session: Session): void {
   const command = program
     .command("fleet")
     .description("show every configuration that hosts have, with their count")
-    .action((options: AskOptions) =>
+    .action((options: AskOptions & PositionOptions) =>
       ask_and_end(session, options, false, async ({ door, paint, say, say_json, warn }) => {
         const { items, missing_partitions } = await ask_lines<FleetRow>(door, {
           method: "GET",
           path: "/v1/fleet",
+          query: position_query(options),
         });
         if (missing_partitions.length > 0) {
           await warn(`klpstate: INCOMPLETE: partitions ${missing_partitions.join(", ")} cannot answer\n`);
@@ -28,7 +30,7 @@ export function add_fleet_command(program: Command, session: Session): void {
       }),
     );
   with_examples(
-    with_ask_options(command),
+    with_ask_options(with_min_position(command)),
     ["fleet", "fleet --data ./registry --json"],
     `
 Exit codes:

@@ -11,6 +11,7 @@ import {
   with_examples,
 } from "./command.js";
 import { type InstantOptions, instant_query, with_instants } from "./host.js";
+import { type PositionOptions, position_query, with_min_position } from "./min_position.js";
 import { history_text } from "./render/history_text.js";
 
 export function add_history_command(program: Command, session: Session): void {
@@ -18,13 +19,13 @@ export function add_history_command(program: Command, session: Session): void {
     .command("history")
     .description("show every event of a host, oldest first, with its effects, anomalies and changed states")
     .argument("<host>", "the host's id")
-    .action((host: string, options: AskOptions & InstantOptions) =>
+    .action((host: string, options: AskOptions & InstantOptions & PositionOptions) =>
       ask_and_end(session, options, false, async ({ door, paint, say, say_json }) => {
         const path = `/v1/hosts/${segment(host)}/history`;
         const history = await ask_lines<HistoryEntry>(door, {
           method: "GET",
           path,
-          query: instant_query(options),
+          query: { ...instant_query(options), ...position_query(options) },
         });
         for await (const entry of history.items) {
           await (options.json ? say_json(entry) : say(history_text(entry, paint)));
@@ -33,7 +34,7 @@ export function add_history_command(program: Command, session: Session): void {
       }),
     );
   with_examples(
-    with_ask_options(with_instants(command)),
+    with_ask_options(with_min_position(with_instants(command))),
     ["history web-17", "history web-17 --known-at 2026-03-01T12:00:00Z --json"],
     `
 Exit codes:

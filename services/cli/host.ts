@@ -10,6 +10,7 @@ import {
   with_ask_options,
   with_examples,
 } from "./command.js";
+import { type PositionOptions, position_query, with_min_position } from "./min_position.js";
 import { host_text } from "./render/host_text.js";
 
 export interface InstantOptions {
@@ -33,20 +34,20 @@ export function add_host_command(program: Command, session: Session): void {
     .command("host")
     .description("show a host's stack, now or at any past time")
     .argument("<host>", "the host's id")
-    .action((host: string, options: AskOptions & InstantOptions) =>
+    .action((host: string, options: AskOptions & InstantOptions & PositionOptions) =>
       ask_and_end(session, options, false, async ({ door, paint, say, say_json }) => {
         const query = instant_query(options);
         const answer = await ask_document<HostAnswer>(door, {
           method: "GET",
           path: `/v1/hosts/${segment(host)}`,
-          query,
+          query: { ...query, ...position_query(options) },
         });
         await (options.json ? say_json(answer) : say(host_text(answer, query, paint)));
         return 0;
       }),
     );
   with_examples(
-    with_ask_options(with_instants(command)),
+    with_ask_options(with_min_position(with_instants(command))),
     ["host web-17", "host web-17 --as-of 2026-03-01T12:00:00Z", "host web-17 --data ./registry --json"],
     `
 Exit codes:

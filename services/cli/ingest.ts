@@ -29,6 +29,8 @@ export interface IngestSummary {
   /** Hosts by what is known of them after their last event here; of the counted ones. */
   knowledge: Record<string, number>;
   positions: Record<string, string>;
+  /** The positions as a question takes them. */
+  min_position: string;
 }
 
 /** The input ended before its end; what came before is stored. */
@@ -261,6 +263,7 @@ class Sender {
       hosts: this.hosts_counted ? this.knowledge_of.size : null,
       knowledge,
       positions: Object.fromEntries(positions.map(([partition, next]) => [partition, next.toString()])),
+      min_position: positions.map(([partition, next]) => `${partition}:${next}`).join(","),
     };
   }
 }

@@ -11,9 +11,10 @@ import {
   with_examples,
 } from "./command.js";
 import { type InstantOptions, instant_query, with_instants } from "./host.js";
+import { type PositionOptions, position_query, with_min_position } from "./min_position.js";
 import { state_text } from "./render/state_text.js";
 
-interface StateOptions extends AskOptions, InstantOptions {
+interface StateOptions extends AskOptions, InstantOptions, PositionOptions {
   of?: string;
   prevOf?: string;
 }
@@ -31,14 +32,19 @@ export function add_state_command(program: Command, session: Session): void {
         const answer = await ask_document<StateAnswer>(door, {
           method: "GET",
           path: `/v1/hosts/${segment(host)}/states/${segment(id)}`,
-          query: { ...instant_query(options), of: options.of, prev_of: options.prevOf },
+          query: {
+            ...instant_query(options),
+            ...position_query(options),
+            of: options.of,
+            prev_of: options.prevOf,
+          },
         });
         await (options.json ? say_json(answer) : say(state_text(answer, instant_query(options), paint)));
         return answer.unresolved.length > 0 ? 1 : 0;
       }),
     );
   with_examples(
-    with_ask_options(with_instants(command)),
+    with_ask_options(with_min_position(with_instants(command))),
     ["state web-17 1", "state web-17 1 --of kp_2", "state web-17 1 --prev-of kp_3 --json"],
     `
 Exit codes:

@@ -22,6 +22,7 @@ export type ProblemCode =
   | "unsupported_media_type" // 415
   | "partition_full" // no room for another host: 507
   | "disk_full" // no room on the disk, nothing was stored: 507
+  | "not_caught_up" // not folded as far as the question wants: 503
   | "unavailable"; // not now: 503
 
 export class Problem extends Error {

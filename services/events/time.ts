@@ -7,7 +7,13 @@ const RFC_3339 =
 /** 9999-12-31T23:59:59.999Z: RFC 3339 has four digits for the year. */
 const FORMATTED_MAX_MS = 253_402_300_799_999;
 
-const MS_PER_UNIT: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const MS_PER_UNIT: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1_000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
 
 /** Milliseconds since 1970; what is finer is cut. Throws Problem for what is no instant or lies before 1970. */
 export function parse_time(text: string, field = "time"): number {
@@ -54,13 +60,13 @@ export function format_time(time_ms: number | bigint): string {
   return new Date(Math.min(Math.max(ms, 0), FORMATTED_MAX_MS)).toISOString();
 }
 
-/** `30s`, `90m`, `26h`, `2d`; milliseconds. Throws Problem. */
+/** `500ms`, `30s`, `90m`, `26h`, `2d`; milliseconds. Throws Problem. */
 export function parse_duration(text: string, field = "duration"): number {
-  const [, count, unit] = /^(\d{1,15})([smhd])$/.exec(text) ?? [];
+  const [, count, unit] = /^(\d{1,15})(ms|[smhd])$/.exec(text) ?? [];
   const duration_ms = Number(count) * (MS_PER_UNIT[unit ?? ""] ?? Number.NaN);
   if (Number.isSafeInteger(duration_ms)) return duration_ms;
   const value = shorten(text);
-  const limit = "a whole number and s, m, h or d, like 26h";
+  const limit = "a whole number and ms, s, m, h or d, like 26h";
   throw new Problem("bad_input", `${field}: ${value} is no span of time; write ${limit}`, {
     field,
     value,

@@ -9,7 +9,9 @@ import type { Disk } from "../log/disk.js";
 import { disk_problem } from "../log/disk_problem.js";
 import { Log } from "../log/log.js";
 import { SEGMENT_BYTES_MAX } from "../log/segment.js";
+import { Waiters } from "../log/waiters.js";
 import { apply_fact, type CatalogFact } from "./catalog_feed.js";
+import type { Behind } from "./positions.js";
 import type { AppendAnswer, PartitionStatus } from "./shard_protocol.js";
 
 export interface PartitionOptions {
@@ -35,6 +37,7 @@ export class Partition {
   readonly core: Core;
   readonly log: Log | null;
   readonly torn: string | null;
+  readonly #waiters: Waiters;
   #broken: string | null;
 
   private constructor(
@@ -43,12 +46,14 @@ export class Partition {
     log: Log | null,
     torn: string | null,
     broken: string | null,
+    waiters: Waiters,
   ) {
     this.partition = partition;
     this.core = core;
     this.log = log;
     this.torn = torn;
     this.#broken = broken;
+    this.#waiters = waiters;
   }
 
   /**
@@ -59,6 +64,7 @@ export class Partition {
     const { disk, module, partition, partition_count, seed, memory_bytes_max, now } = options;
     const { segment_bytes_max = SEGMENT_BYTES_MAX } = options;
     const core = new Core(module, { partition, partitions: partition_count, memory_bytes_max, seed });
+    const waiters = new Waiters();
     try {
       const { log, torn } = await Log.open({
         disk,
@@ -68,16 +74,20 @@ export class Partition {
         now,
         buffer: () => core.input(core.input_bytes_max),
         // Events beyond a full core stay unapplied; `full` says so.
-        on_frames: (frames) => void core.fold_frames(frames, false),
+        on_frames(frames) {
+          const folded = core.fold_frames(frames, false);
+          waiters.folded_to(core.next_offset);
+          if (folded === "partition_full") waiters.give_up();
+        },
       });
       const cut =
         torn &&
         `${torn.file}: cut ${torn.bytes} bytes at byte ${torn.byte}, offset ${torn.offset} (${torn.reason})`;
-      return new Partition(partition, core, log, cut, null);
+      return new Partition(partition, core, log, cut, null, waiters);
     } catch (error) {
       if (!(error instanceof LogCorruption))
         throw disk_problem(error, `partition ${partition} cannot be opened`);
-      return new Partition(partition, core, null, null, error.message);
+      return new Partition(partition, core, null, null, error.message, waiters);
     }
   }
 
@@ -123,6 +133,19 @@ export class Partition {
     return { next_offset, hosts: answers };
   }
 
+  /** Resolves with whether it is folded up to the offset: false after `wait_ms`, and at once where it is broken. */
+  async folded(next_offset: bigint, wait_ms: number): Promise<boolean> {
+    if (!this.serves) return false;
+    return this.core.next_offset >= next_offset || this.#waiters.wait(next_offset, wait_ms);
+  }
+
+  /** Null: it is folded up to the offset, and serves. */
+  behind(next_offset: bigint): Behind | null {
+    const { partition, broken } = this;
+    const has = this.core.next_offset;
+    return broken === null && has >= next_offset ? null : { partition, wanted: next_offset, has, broken };
+  }
+
   apply_fact(fact: CatalogFact): void {
     apply_fact(this.core, fact);
   }
@@ -149,6 +172,7 @@ export class Partition {
   }
 
   async close(): Promise<void> {
+    this.#waiters.give_up();
     await this.log?.close();
   }
 }

@@ -31,6 +31,7 @@ import type {
 import { type CatalogFact, catalog_fact } from "./catalog_feed.js";
 import { check_answer, host_verdict } from "./check_answers.js";
 import { log_directory } from "./partition.js";
+import { type Behind, type MinPosition, not_caught_up } from "./positions.js";
 import type {
   Candidate,
   CatalogEntry,
@@ -256,6 +257,20 @@ export class Registry implements RegistryService {
     return { positions, hosts };
   }
 
+  async wait_for(positions: MinPosition, wait_ms: number): Promise<void> {
+    const parts = this.#behind(positions, wait_ms).map(async (part) => {
+      const behind = await part;
+      if (behind.length > 0) throw not_caught_up(behind);
+    });
+    try {
+      await Promise.all(parts);
+    } catch {
+      // The first that was behind has ended the wait; the message names what all of them lack.
+      const missing = (await Promise.all(this.#behind(positions, 0))).flat();
+      if (missing.length > 0) throw not_caught_up(missing);
+    }
+  }
+
   async host(host_id: string, instant: Instant): Promise<HostAnswer | null> {
     const partition = this.partition_of(host_id);
     const answer = await this.#shard(partition).ask("host", [partition, host_id, instant, this.#parts.now()]);
@@ -408,6 +423,20 @@ export class Registry implements RegistryService {
   ) {
     const answers = await Promise.all(this.#parts.shards.map((shard) => shard.ask(operation, given)));
     return answers.flat() as Awaited<ReturnType<typeof ShardClient.prototype.ask<Op>>>;
+  }
+
+  /** Of each shard, and of the catalog. */
+  #behind({ partitions, catalog }: MinPosition, wait_ms: number): Promise<Behind[]>[] {
+    const { shards, catalog: own } = this.#parts;
+    const of_shards = shards.flatMap((shard) => {
+      const wanted = [...partitions].filter(([partition]) => shard.partitions.includes(partition));
+      return wanted.length === 0 ? [] : [shard.ask("wait_for", [wanted, wait_ms])];
+    });
+    if (catalog === null) return of_shards;
+    const of_catalog = own.folded(catalog, wait_ms).then((folded): Behind[] => {
+      return folded ? [] : [{ partition: "catalog", wanted: catalog, has: own.next_offset, broken: null }];
+    });
+    return [...of_shards, of_catalog];
   }
 
   #known_candidate({ name, build_id }: Candidate): void {

@@ -10,6 +10,7 @@ import type {
   StateAnswer,
   VerdictName,
 } from "./answers.js";
+import type { MinPosition } from "./positions.js";
 import type {
   PartitionDigest,
   PartitionHashes,
@@ -73,6 +74,11 @@ export interface RegistryService {
   readonly data: string;
   /** Takes one EventBatch whole or not at all; resolves when it is durable and folded. */
   ingest(batch: Uint8Array): Promise<Ack>;
+  /**
+   * Resolves when all of it is folded; every question asked then has it in its answer. Throws Problem `not_caught_up`
+   * after `wait_ms`, and at once where a partition is broken.
+   */
+  wait_for(positions: MinPosition, wait_ms: number): Promise<void>;
   /** Null: not known at the asked instant. */
   host(host_id: string, instant: Instant): Promise<HostAnswer | null>;
   /** Oldest first. Null: no such host. */

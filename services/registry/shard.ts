@@ -98,6 +98,16 @@ export class Shard implements ShardWork {
     for (const partition of this.#partitions.values()) partition.apply_fact(fact);
   }
 
+  async wait_for(positions: Arguments<"wait_for">[0], wait_ms: number) {
+    const wanted = positions.map(([partition, next]) => ({ owned: this.#partition(partition), next }));
+    const all = wanted.map(async ({ owned, next }) => {
+      if (!(await owned.folded(next, wait_ms))) throw new Error("behind");
+    });
+    // One that is broken is told at once: what the others wait for would not help.
+    await Promise.all(all).catch(() => {});
+    return wanted.map(({ owned, next }) => owned.behind(next)).filter((behind) => behind !== null);
+  }
+
   host(partition: number, host_id: string, instant: Instant, at_ms: number) {
     const question = this.#question(partition, host_id, instant, at_ms);
     return this.#tell(question, (story) => host_answer(question, story));

@@ -9,6 +9,7 @@ import type { HostHashes } from "../core/host_hashes.js";
 import type { ProblemCode, ProblemParts } from "../events/problem.js";
 import type { FleetRow, HistoryEntry, HostAnswer, StateAnswer } from "./answers.js";
 import type { CatalogFact } from "./catalog_feed.js";
+import type { Behind } from "./positions.js";
 import type { Candidate, Instant, StateLookup } from "./service.js";
 
 /** What a worker is started with. */
@@ -117,6 +118,8 @@ export interface ShardOperations {
   status(): PartitionStatus[];
   append(partition: number, records: Uint8Array[], hosts: string[]): AppendAnswer;
   catalog(fact: CatalogFact): void;
+  /** Which of the partitions are not folded up to their next offset, after `wait_ms` at the latest. */
+  wait_for(positions: [partition: number, next_offset: bigint][], wait_ms: number): Behind[];
   host(partition: number, host_id: string, instant: Instant, at_ms: number): HostAnswer | null;
   state(
     partition: number,

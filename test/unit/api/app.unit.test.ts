@@ -309,6 +309,69 @@ describe("checks", () => {
   });
 });
 
+describe("a position that the answer has to have", () => {
+  const reads = [
+    "/v1/hosts/web-1",
+    "/v1/hosts/web-1/history",
+    "/v1/hosts/web-1/states/1",
+    "/v1/fleet",
+    "/v1/patches",
+  ];
+
+  beforeEach(() => {
+    registry.hosts.set("web-1", host_answer("web-1"));
+    registry.histories.set("web-1", [history_entry(0)]);
+    registry.folded.set(1, 5n);
+  });
+
+  test.each(reads)("%s answers when it is there, else says what is missing", async (path) => {
+    expect((await ask(`${path}?min_position=1:5`)).status).toBe(200);
+    const response = await app.request(`${path}?min_position=1:6&wait=300ms`);
+    expect([response.status, response.headers.get("retry-after")]).toEqual([503, "1"]);
+    expect(await response.json()).toMatchObject({
+      type: "urn:klpstate:problem:not_caught_up",
+      detail: "min_position: partition 1 is at 5, not yet at 6",
+    });
+    expect(registry.waits).toEqual([2_000, 300]);
+  });
+
+  test.each(reads)("%s refuses one that is none", async (path) => {
+    for (const [query, field] of [
+      ["min_position=2:1", "min_position"],
+      ["min_position=", "min_position"],
+      ["min_position=0:1&wait=61s", "wait"],
+      ["min_position=0:1&wait=soon", "wait"],
+      ["wait=1s", "wait"],
+    ]) {
+      const { status, json } = await ask(`${path}?${query}`);
+      expect([query, status, json.field]).toEqual([query, 400, field]);
+    }
+  });
+
+  test("a check takes it in its body or in its query, and max_age as well", async () => {
+    const hour_ms = 3_600_000;
+    expect((await post("/v1/checks", '{"patch":"kp_9","min_position":"1:5","max_age":"1h"}')).status).toBe(
+      200,
+    );
+    expect((await post("/v1/checks?min_position=1:5&max_age=1h", '{"patch":"kp_9"}')).status).toBe(200);
+    expect(registry.checks.map(({ options }) => options)).toEqual([
+      { max_age_ms: hour_ms },
+      { max_age_ms: hour_ms },
+    ]);
+    expect((await post("/v1/checks?min_position=1:6&wait=0ms", '{"patch":"kp_9"}')).status).toBe(503);
+    expect((await post("/v1/checks", '{"patch":"kp_9","hosts":true,"min_position":"1:6"}')).status).toBe(503);
+    for (const [query, body, field] of [
+      ["?min_position=1:5", '{"patch":"kp_9","min_position":"1:5"}', "min_position"],
+      ["?max_age=1h", '{"patch":"kp_9","max_age":"2h"}', "max_age"],
+      ["?patch=kp_9", "{}", "patch"],
+      ["?max_age=soon", '{"patch":"kp_9"}', "max_age"],
+    ]) {
+      const { status, json } = await post(`/v1/checks${query}`, body!);
+      expect([query, status, json.field]).toEqual([query, 400, field]);
+    }
+  });
+});
+
 describe("patches", () => {
   const manifest = {
     name: "kp-2",

@@ -13,6 +13,7 @@ import type {
   ReplayAnswer,
   StateAnswer,
 } from "#services/registry/answers.js";
+import { type MinPosition, not_caught_up } from "#services/registry/positions.js";
 import type {
   Candidate,
   CatalogEntry,
@@ -73,6 +74,19 @@ export class FakeRegistry implements RegistryService {
     return this.batches.flatMap((batch) =>
       decode_batch(batch).map(({ event }) => `${event.host_id}#${event.sequence}`),
     );
+  }
+
+  /** By partition; what a question may want. */
+  folded = new Map<number, bigint>();
+  waits: number[] = [];
+
+  async wait_for({ partitions }: MinPosition, wait_ms: number): Promise<void> {
+    this.waits.push(wait_ms);
+    const behind = [...partitions].flatMap(([partition, wanted]) => {
+      const has = this.folded.get(partition) ?? 0n;
+      return has >= wanted ? [] : [{ partition, wanted, has, broken: null }];
+    });
+    if (behind.length > 0) throw not_caught_up(behind);
   }
 
   async host(host_id: string, instant: Instant): Promise<HostAnswer | null> {

@@ -129,6 +129,7 @@ describe("ingest", () => {
       hosts: 1,
       knowledge: { complete: 4 / 4 },
       positions: { 0: "1" },
+      min_position: "0:1",
     });
     expect(registry.stored()).toEqual(["web-1#1", "web-1#2", "web-1#3", "web-1#4"]);
     const cut = file_of("cut.pb", Buffer.concat(messages).subarray(0, -1));
@@ -255,6 +256,34 @@ describe("hosts", () => {
     const { out } = await klpstate(["history", "web-17"]);
     expect(out).not.toContain("\x1b");
     expect(out).toContain("\\u{1b}[2Jgone");
+  });
+});
+
+describe("read your writes", () => {
+  test("what ingest prints is what every question takes", async () => {
+    registry.hosts.set("web-1", host_answer("web-1"));
+    registry.histories.set("web-1", [history_entry(0)]);
+    registry.verdicts = [host_verdict("web-1", "ok")];
+    const stored = await klpstate(["ingest", file_of("events.ndjson", events(3).join("\n")), "--json"]);
+    const { min_position } = JSON.parse(stored.out);
+    expect(min_position).toBe("0:1");
+    for (const question of [
+      ["check", "kp_1"],
+      ["check", "kp_1", "--hosts"],
+      ["check", "kp_1", "--host", "web-1"],
+      ["host", "web-1"],
+      ["history", "web-1"],
+      ["state", "web-1", "1"],
+      ["fleet"],
+    ]) {
+      registry.folded.clear();
+      const behind = await klpstate([...question, "--min-position", min_position, "--wait", "500ms"]);
+      expect([behind.code, behind.out]).toEqual([2, ""]);
+      expect(behind.err).toContain("partition 0 is at 0, not yet at 1");
+      expect(registry.waits.at(-1)).toBe(500);
+      registry.folded.set(0, 1n);
+      expect((await klpstate([...question, "--min-position", min_position])).code).toBe(0);
+    }
   });
 });
 

@@ -44,6 +44,7 @@ describe("times", () => {
 
 describe("spans of time", () => {
   it.each([
+    ["500ms", 500],
     ["30s", 30_000],
     ["90m", 5_400_000],
     ["26h", 93_600_000],
