@@ -4,6 +4,7 @@ import { routePath } from "hono/route";
 import type { Logger } from "pino";
 import { Problem } from "../events/problem.js";
 import type { RegistryService } from "../registry/service.js";
+import { BodyRoom } from "./body_room.js";
 import { add_checks_routes } from "./checks_routes.js";
 import { add_events_routes } from "./events_routes.js";
 import { add_fleet_routes } from "./fleet_routes.js";
@@ -33,7 +34,8 @@ export function build_app({
   log,
   process_metrics = false,
 }: AppOptions): OpenAPIHono {
-  const metrics = create_metrics(process_metrics);
+  const event_bodies = new BodyRoom();
+  const metrics = create_metrics(process_metrics, () => event_bodies.held_bytes);
   const app = new OpenAPIHono({
     defaultHook: (result) => {
       // The validator hands on what it was given, though its type does not say so.
@@ -49,7 +51,7 @@ export function build_app({
     c.res.headers.set("cache-control", "no-store");
   });
 
-  add_events_routes(app, registry, metrics);
+  add_events_routes(app, registry, metrics, event_bodies);
   add_hosts_routes(app, registry);
   add_checks_routes(app, registry);
   add_patches_routes(app, registry);

@@ -2,6 +2,7 @@
 import type { Context } from "hono";
 import { shorten } from "../events/place.js";
 import { Problem } from "../events/problem.js";
+import type { Held } from "./body_room.js";
 
 /** Without parameters, lower case; "" if there is none. */
 export function media_type_of(header: string | undefined): string {
@@ -22,10 +23,14 @@ export function require_media_type<Type extends string>(c: Context, accepted: re
   });
 }
 
-/** Throws Problem `too_large`; what lies beyond the limit is not kept. */
-export async function read_body(c: Context, bytes_max: number): Promise<Uint8Array> {
+/**
+ * Throws Problem `too_large`; what lies beyond the limit is not kept. With `held`, the body is held from before its
+ * first byte is read, and `busy` is thrown where there is no room for it.
+ */
+export async function read_body(c: Context, bytes_max: number, held?: Held): Promise<Uint8Array> {
   const declared = c.req.header("content-length");
   if (declared !== undefined && Number(declared) > bytes_max) throw too_large(`${declared} bytes`, bytes_max);
+  held?.grow_to(Number(declared ?? 0) || 0);
   const body = c.req.raw.body;
   if (body === null) return new Uint8Array();
   const chunks: Uint8Array[] = [];
@@ -33,6 +38,7 @@ export async function read_body(c: Context, bytes_max: number): Promise<Uint8Arr
   for await (const chunk of unbroken(body)) {
     bytes += chunk.byteLength;
     if (bytes > bytes_max) throw too_large(`over ${bytes_max} bytes`, bytes_max);
+    held?.grow_to(bytes);
     chunks.push(chunk);
   }
   return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, bytes);

@@ -11,6 +11,7 @@ import { parse_json } from "../events/strict_json.js";
 import { Ack } from "../registry/answers.js";
 import type { RegistryService } from "../registry/service.js";
 import { read_body, require_media_type, text_of } from "./body.js";
+import type { BodyRoom } from "./body_room.js";
 import { message_schema } from "./event_schema.js";
 import { NDJSON_MEDIA_TYPE } from "./lists.js";
 import type { ServerMetrics } from "./metrics.js";
@@ -29,7 +30,12 @@ interface EncodedBatch {
   lines: number[] | null;
 }
 
-export function add_events_routes(app: OpenAPIHono, registry: RegistryService, metrics: ServerMetrics): void {
+export function add_events_routes(
+  app: OpenAPIHono,
+  registry: RegistryService,
+  metrics: ServerMetrics,
+  bodies: BodyRoom,
+): void {
   const event = message_schema("HostEvent");
   app.openAPIRegistry.registerPath({
     method: "post",
@@ -62,16 +68,18 @@ export function add_events_routes(app: OpenAPIHono, registry: RegistryService, m
 
   app.post("/v1/events", async (c) => {
     const media_type = require_media_type(c, MEDIA_TYPES);
-    const body = await read_body(
-      c,
-      media_type === "application/x-protobuf" ? RECORD_BYTES_MAX : JSON_BODY_BYTES_MAX,
-    );
-    const { bytes, lines } = await encoded(media_type, body);
-    const ack = await registry.ingest(bytes).catch((error: unknown) => {
-      throw lines === null ? error : with_line(error, lines);
-    });
-    metrics.batches.inc({ format: media_type });
-    return c.json(ack satisfies Ack);
+    const bytes_max = media_type === "application/x-protobuf" ? RECORD_BYTES_MAX : JSON_BODY_BYTES_MAX;
+    const held = bodies.hold();
+    try {
+      const { bytes, lines } = await encoded(media_type, await read_body(c, bytes_max, held));
+      const ack = await registry.ingest(bytes).catch((error: unknown) => {
+        throw lines === null ? error : with_line(error, lines);
+      });
+      metrics.batches.inc({ format: media_type });
+      return c.json(ack satisfies Ack);
+    } finally {
+      held.let_go();
+    }
   });
 }
 

@@ -134,6 +134,12 @@ export async function ndjson_response(
   const iterator = items[Symbol.asyncIterator]();
   const encoder = new TextEncoder();
   let result = await iterator.next();
+  const head = { "content-type": NDJSON_MEDIA_TYPE, "cache-control": "no-store", ...headers };
+  if (c.req.method === "HEAD") {
+    // Nobody would read the lines, nor say that they are not wanted.
+    await iterator.return?.();
+    return new Response(null, { headers: head });
+  }
   const body = new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
@@ -158,9 +164,7 @@ export async function ndjson_response(
     },
     { highWaterMark: 1 },
   );
-  return new Response(body, {
-    headers: { "content-type": NDJSON_MEDIA_TYPE, "cache-control": "no-store", ...headers },
-  });
+  return new Response(body, { headers: head });
 }
 
 async function read_page<Item>(

@@ -21,10 +21,18 @@ const SUMS = [
 ] as const;
 
 /** `of_process`: also memory, CPU and event loop of the whole process. */
-export function create_metrics(of_process: boolean): ServerMetrics {
+export function create_metrics(of_process: boolean, event_body_bytes: () => number): ServerMetrics {
   const registry = new Registry();
   const registers = [registry];
   if (of_process) collectDefaultMetrics({ register: registry });
+  new Gauge({
+    name: "klpstate_http_event_body_bytes",
+    help: "Bytes of events' bodies that are being read or stored",
+    registers,
+    collect() {
+      this.set(event_body_bytes());
+    },
+  });
   const partitions = new Gauge({
     name: "klpstate_partitions",
     help: "Partitions, by whether they serve or are broken",

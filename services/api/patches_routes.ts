@@ -6,6 +6,7 @@ import { format_time } from "../events/time.js";
 import { PatchEntry, Published, Withdrawal } from "../registry/answers.js";
 import type { CatalogEntry, PublishOutcome, RegistryService } from "../registry/service.js";
 import { read_body, require_media_type, text_of } from "./body.js";
+import { BodyRoom } from "./body_room.js";
 import { message_schema } from "./event_schema.js";
 import {
   answer_list,
@@ -71,6 +72,7 @@ const patches_route = createRoute({
 });
 
 export function add_patches_routes(app: OpenAPIHono, registry: RegistryService): void {
+  const bodies = new BodyRoom();
   app.openapi(patches_route, async (c) => {
     const query = c.req.valid("query");
     const limit = parse_limit(query.limit);
@@ -108,9 +110,14 @@ export function add_patches_routes(app: OpenAPIHono, registry: RegistryService):
   });
   app.post("/v1/patches", async (c) => {
     require_media_type(c, ["application/json"]);
-    const manifest = manifest_from_json(parse_json(text_of(await read_body(c, MANIFEST_BODY_BYTES_MAX))));
-    const outcome = await registry.publish(manifest);
-    return c.json(published_document(outcome), outcome.outcome === "published" ? 201 : 200);
+    const held = bodies.hold();
+    try {
+      const body = await read_body(c, MANIFEST_BODY_BYTES_MAX, held);
+      const outcome = await registry.publish(manifest_from_json(parse_json(text_of(body))));
+      return c.json(published_document(outcome), outcome.outcome === "published" ? 201 : 200);
+    } finally {
+      held.let_go();
+    }
   });
 
   app.openAPIRegistry.registerPath({

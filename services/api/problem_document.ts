@@ -31,6 +31,7 @@ const KINDS: Record<ProblemCode, { status: number; title: string }> = {
   not_found: { status: 404, title: "Not known" },
   contradiction: { status: 409, title: "Contradicts a stored fact" },
   unsupported_media_type: { status: 415, title: "Unsupported media type" },
+  busy: { status: 429, title: "Too much at once" },
   partition_full: { status: 507, title: "No room for another host" },
   disk_full: { status: 507, title: "No room on the disk" },
   not_caught_up: { status: 503, title: "Not caught up" },
@@ -38,7 +39,7 @@ const KINDS: Record<ProblemCode, { status: number; title: string }> = {
 };
 
 /** For those problems of which a repeat a moment later may well be rid. */
-const RETRY_AFTER_S: Partial<Record<ProblemCode, number>> = { not_caught_up: 1 };
+const RETRY_AFTER_S: Partial<Record<ProblemCode, number>> = { busy: 1, not_caught_up: 1 };
 
 /** What is no Problem is a fault of the server: its message may say more than a stranger should read. */
 export function document_of(error: unknown): ProblemDocument {

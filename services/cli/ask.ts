@@ -1,4 +1,5 @@
 /** A question's answer as a document or as lines; what the server refuses is thrown as the Problem that it tells of. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { media_type_of } from "../api/body.js";
 import { MISSING_PARTITIONS_HEADER, NDJSON_MEDIA_TYPE } from "../api/lists.js";
 import { PROBLEM_MEDIA_TYPE, type ProblemDocument, problem_of } from "../api/problem_document.js";
@@ -16,8 +17,32 @@ export interface Lines<Item> {
   items: AsyncIterable<Item>;
 }
 
+/** How often a server that has too much to do is sent the same again; at its usual second between them, a minute. */
+const BUSY_TRIES_MAX = 60;
+const RETRY_AFTER_S_MAX = 30;
+
 export async function ask_document<Document>(door: Door, question: Question): Promise<Document> {
-  const reply = await door.ask(question);
+  return document_of<Document>(await door.ask(question));
+}
+
+/** As `ask_document`; a server that has too much to do is sent the same again when its Retry-After says. */
+export async function ask_until_taken<Document>(door: Door, question: Question): Promise<Document> {
+  for (let tries = 1; ; tries++) {
+    const reply = await door.ask(question);
+    if (reply.status !== 429 || tries === BUSY_TRIES_MAX) return document_of<Document>(reply);
+    // Read to its end, so that the connection is free for the next try.
+    await text_of(reply);
+    await sleep(retry_after_ms(reply));
+  }
+}
+
+/** A date, or nothing, is taken for a second. */
+function retry_after_ms(reply: Reply): number {
+  const text = reply.header("retry-after") ?? "";
+  return 1_000 * (/^[0-9]{1,9}$/.test(text) ? Math.min(Number(text), RETRY_AFTER_S_MAX) : 1);
+}
+
+async function document_of<Document>(reply: Reply): Promise<Document> {
   const text = await text_of(reply);
   await refuse_problem(reply, () => text);
   if (media_type_of(reply.header("content-type")) !== "application/json") throw no_klpstate(reply);

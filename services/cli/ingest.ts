@@ -4,7 +4,7 @@ import { type Command, Option } from "commander";
 import { encode_batch } from "../events/codec.js";
 import { Problem } from "../events/problem.js";
 import type { Ack } from "../registry/answers.js";
-import { ask_document } from "./ask.js";
+import { ask_until_taken } from "./ask.js";
 import { type AskOptions, ask_and_end, type Session, with_ask_options, with_examples } from "./command.js";
 import type { Door } from "./door.js";
 import { EVENT_FORMATS, type EventFormat, type PlacedEvent, read_events } from "./event_input.js";
@@ -80,6 +80,7 @@ export function add_ingest_command(program: Command, session: Session): void {
       "ingest spool.pb --format protobuf --json",
     ],
     `
+A server that has too much to do is sent the same batch again, for a minute or so.
 A broken line ends it: the lines before it are stored, and the message says how many.
 
 Exit codes:
@@ -201,7 +202,7 @@ class Sender {
   }
 
   private post(batch: PlacedEvent[]): Promise<Ack> {
-    return ask_document<Ack>(this.door, {
+    return ask_until_taken<Ack>(this.door, {
       method: "POST",
       path: "/v1/events",
       content_type: "application/x-protobuf",

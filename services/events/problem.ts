@@ -20,6 +20,7 @@ export type ProblemCode =
   | "not_found" // the question is about something unknown: 404
   | "contradiction" // a stored fact says otherwise: 409
   | "unsupported_media_type" // 415
+  | "busy" // too much waits already, nothing was stored: 429
   | "partition_full" // no room for another host: 507
   | "disk_full" // no room on the disk, nothing was stored: 507
   | "not_caught_up" // not folded as far as the question wants: 503

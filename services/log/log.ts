@@ -121,8 +121,8 @@ export class Log {
   /**
    * Adds records, whose bytes stay unchanged until it settles; resolves when they are durable and `on_frames` has seen
    * them. Rejects with a Problem: `too_large`, `disk_full` (room was missing: nothing of it was stored, nor of what
-   * was appended behind it), `unavailable` (too much waits, closed, or no fsync can be trusted until a restart, which
-   * may find the records).
+   * was appended behind it), `busy` (too much waits), `unavailable` (closed, or no fsync can be trusted until a restart,
+   * which may find the records).
    */
   append(records: readonly Uint8Array[]): Promise<Appended> {
     if (this.#place.replica) throw new Error(`the log ${this.#place.name} is a replica: use append_replica`);

@@ -106,7 +106,7 @@ export class Writer {
     }
     if (this.#waiting_bytes + weight <= queue_bytes_max) return null;
     return new Problem(
-      "unavailable",
+      "busy",
       `the log ${name} cannot write as fast as records come: ${this.#waiting_bytes} bytes wait; send again later`,
       { limit: `${queue_bytes_max} bytes waiting` },
     );

@@ -58,6 +58,8 @@ export const PARTITIONS_DEFAULT = 8;
 export const STALE_AFTER_MS_DEFAULT = 26 * 60 * 60 * 1000;
 /** Hosts of one page between a shard and here. */
 const HOSTS_PAGE = 4096;
+/** Lists of hosts' verdicts that are read at once: a page of each may wait for a shard. */
+const HOST_LISTS_MAX = 256;
 
 export interface RegistryOptions {
   /** The directory; made where it is missing. */
@@ -185,6 +187,7 @@ export class Registry implements RegistryService {
   readonly #parts: Parts;
   readonly #way_in: WayIn;
   readonly #shard_of: ShardClient[];
+  #host_lists = 0;
 
   constructor(parts: Parts, way_in: WayIn) {
     this.partitions = parts.partitions;
@@ -306,6 +309,20 @@ export class Registry implements RegistryService {
 
   async *check_hosts(candidate: Candidate, options: HostCheckOptions): AsyncGenerator<HostVerdict> {
     this.#known_candidate(candidate);
+    if (this.#host_lists >= HOST_LISTS_MAX) {
+      throw new Problem("busy", `${this.#host_lists} lists of hosts are being read; ask again later`, {
+        limit: `${HOST_LISTS_MAX} lists at once`,
+      });
+    }
+    this.#host_lists += 1;
+    try {
+      yield* this.#verdicts(candidate, options);
+    } finally {
+      this.#host_lists -= 1;
+    }
+  }
+
+  async *#verdicts(candidate: Candidate, options: HostCheckOptions): AsyncGenerator<HostVerdict> {
     const { host_id = null, verdicts = null, max_age_ms = null } = options;
     const begin = options.after === undefined ? 0 : this.partition_of(options.after);
     const partitions =

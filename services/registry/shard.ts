@@ -41,6 +41,8 @@ export type ShardWork = {
 
 /** Entries of a list that cross the thread at once. */
 const PAGE_ENTRIES = 256;
+/** Lists that are open at once: each holds a core. */
+const LISTS_MAX = 32;
 /** A story is one host's events: its core needs little. */
 const STORY_MEMORY_BYTES_MAX = 256 * 1024 * 1024;
 
@@ -119,6 +121,11 @@ export class Shard implements ShardWork {
   }
 
   history(partition: number, host_id: string, instant: Instant): number | null {
+    if (this.#lists.size >= LISTS_MAX) {
+      throw new Problem("busy", `${this.#lists.size} histories are being read; ask again later`, {
+        limit: `${LISTS_MAX} histories at once`,
+      });
+    }
     const story = this.#story(partition, host_id, instant);
     if (story === null) return null;
     const { as_of_ms } = instant;

@@ -139,6 +139,7 @@ describe("events", () => {
   test.each([
     ["partition_full", 507],
     ["disk_full", 507],
+    ["busy", 429],
     ["unavailable", 503],
     ["contradiction", 409],
   ] as const)("%s is a %i", async (code, status) => {

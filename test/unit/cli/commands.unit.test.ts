@@ -1,4 +1,6 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -102,6 +104,39 @@ describe("ingest", () => {
     expect(code).toBe(2);
     expect(err).toContain("standard input:5: stream: 0 is none; stored: the 3 lines before it");
     expect(registry.stored()).toEqual(["web-1#1", "web-1#2", "web-1#3"]);
+  });
+
+  test("a server that has too much to do is sent the same batch until it takes it, or for so many times", async () => {
+    let refuse = 3;
+    const bodies: string[] = [];
+    const server = createServer(async (request, response) => {
+      bodies.push(Buffer.concat(await request.toArray()).toString("hex"));
+      refuse -= 1;
+      if (refuse >= 0) {
+        const document = {
+          type: "urn:klpstate:problem:busy",
+          title: "Busy",
+          status: 429,
+          detail: "too much waits",
+        };
+        response.writeHead(429, { "content-type": "application/problem+json", "retry-after": "0" });
+        response.end(JSON.stringify(document));
+      } else {
+        response.writeHead(200, { "content-type": "application/json" });
+        response.end('{"positions":{"0":"1"},"hosts":[]}');
+      }
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const asked = ["--server", `http://127.0.0.1:${(server.address() as AddressInfo).port}`];
+    const taken = await run_captured(["ingest", "-", ...asked], events(2).join("\n"));
+    expect([taken.code, bodies.length, new Set(bodies).size]).toEqual([0, 4, 1]);
+
+    refuse = 1_000;
+    const refused = await run_captured(["ingest", "-", ...asked], events(2).join("\n"));
+    expect(refused.code).toBe(2);
+    expect(refused.err).toContain("too much waits; acknowledged: 0 lines; lines 1 to 2 are not acknowledged");
+    expect(refuse).toBeGreaterThan(900);
+    await new Promise((resolve) => server.close(resolve));
   });
 
   test("a server that cannot store now is no broken line", async () => {

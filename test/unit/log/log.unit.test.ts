@@ -170,7 +170,7 @@ describe("an embedded log", () => {
   test("refuses an append when too much waits, and takes it later", async () => {
     const { log } = await open_log(temporary_directory(), { queue_bytes_max: 2_000 });
     const waiting = log.append([record(0, 900)]);
-    await expect(log.append([record(1, 900)])).rejects.toMatchObject({ code: "unavailable" });
+    await expect(log.append([record(1, 900)])).rejects.toMatchObject({ code: "busy" });
     await expect(log.append([record(1, 2_000)])).rejects.toMatchObject({ code: "too_large" });
     await waiting;
     expect(await log.append([record(1, 900)])).toMatchObject({ first_offset: 1n });

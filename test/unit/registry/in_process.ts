@@ -1,0 +1,78 @@
+/** A registry whose one shard runs in this process, on a disk of the test's own. */
+import { MessageChannel } from "node:worker_threads";
+import { Catalog } from "#services/catalog/catalog.js";
+import { MEMORY_BYTES_MAX } from "#services/core/core.js";
+import { WayIn } from "#services/core/way_in.js";
+import { claim_directory } from "#services/log/claim.js";
+import type { Disk, WriteFile } from "#services/log/disk.js";
+import { node_disk } from "#services/log/node_disk.js";
+import { log_directory } from "#services/registry/partition.js";
+import { Registry } from "#services/registry/registry.js";
+import { ShardClient } from "#services/registry/shard_client.js";
+import type { ShardStart } from "#services/registry/shard_protocol.js";
+import { serve_shard } from "#services/registry/shard_serving.js";
+import { core_module } from "../../model/from_core.js";
+
+export async function open_in_process(
+  data: string,
+  disk: Disk,
+  memory_bytes_max = MEMORY_BYTES_MAX,
+): Promise<Registry> {
+  const claim = claim_directory(data);
+  const { catalog } = await Catalog.open({
+    disk: node_disk,
+    directory: log_directory(data, "catalog"),
+    now: Date.now,
+    on_change() {},
+  });
+  const start: ShardStart = {
+    module: core_module,
+    directory: data,
+    partition_count: 1,
+    partitions: [0],
+    seed: 1n,
+    stale_after_ms: 1_000_000,
+    memory_bytes_max,
+    catalog: [],
+  };
+  const { port1, port2 } = new MessageChannel();
+  const thread = Object.assign(port1, { terminate: async () => port1.close() });
+  const opened = ShardClient.start(start, thread);
+  await serve_shard(port2, start, disk, Date.now);
+  const { shard } = await opened;
+  const parts = { claim, catalog, shards: [shard], partitions: 1, now: Date.now };
+  return new Registry(parts, new WayIn(core_module));
+}
+
+/** The real disk, whose fdatasync waits while it is held. */
+export class HeldDisk {
+  #release = () => {};
+  #held: Promise<void> = Promise.resolve();
+
+  readonly disk: Disk = {
+    ...node_disk,
+    open_write: async (path) => {
+      const file = await node_disk.open_write(path);
+      const held: WriteFile = {
+        write: (buffers, position) => file.write(buffers, position),
+        truncate: (bytes) => file.truncate(bytes),
+        sync: async () => {
+          await this.#held;
+          await file.sync();
+        },
+        close: () => file.close(),
+      };
+      return held;
+    },
+  };
+
+  hold(): void {
+    this.#held = new Promise((resolve) => {
+      this.#release = resolve;
+    });
+  }
+
+  release(): void {
+    this.#release();
+  }
+}
