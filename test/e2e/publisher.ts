@@ -140,7 +140,7 @@ function numbers_to(last: number): number[] {
 export async function replayed_digest(server: Server): Promise<string> {
   const answer = await ask_json<ReplayAnswer>(server, "/v1/replay", { method: "POST" });
   expect(answer.matches).toBe(true);
-  return answer.digest;
+  return answer.digest!;
 }
 
 /** What the plain model makes of the events that each host says it has. */
