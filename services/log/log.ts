@@ -3,13 +3,24 @@
  * knows is made from it. One process at a time writes it (claim.ts); who reads it here reads what is durable.
  */
 import { Problem } from "../events/problem.js";
+import { last_not_above } from "./chain_block.js";
 import { LogCorruption } from "./corruption.js";
-import { type Disk, error_code } from "./disk.js";
-import { type FrameFacts, type LogRecord, RECORD_BYTES_MAX } from "./frame.js";
+import { type Disk, error_code, type ReadFile } from "./disk.js";
+import {
+  check_frame,
+  FRAME_BYTES_MAX,
+  FRAME_HEADER_BYTES,
+  type FrameFacts,
+  type LogRecord,
+  RECORD_BYTES_MAX,
+  view_of,
+} from "./frame.js";
 import { check_segment, type LogState, type Place, recover, type TornTail } from "./recovery.js";
 import {
   type Cursor,
   ends_in_a_frame,
+  type FramesPlace,
+  type LogPosition,
   open_segment,
   read_readable,
   SCAN_BYTES,
@@ -27,6 +38,9 @@ const READ_BYTES = 1024 * 1024;
 /** Up to this a read does not go through the thread pool, which costs more than the read from the page cache. */
 const READ_AT_ONCE_BYTES_MAX = 128 * 1024;
 const SEAL_AFTER_MS = 1000;
+/** Of a frame that is read by itself: about 16 KiB of records, and its header. */
+const FRAME_GUESS_BYTES = 17 * 1024;
+const READERS_MAX = 64;
 
 export interface LogOptions {
   disk: Disk;
@@ -41,8 +55,8 @@ export interface LogOptions {
   seal_after_ms?: number;
   /** The clock, ms since 1970; a log's times never fall, whatever it says. */
   now(): number;
-  /** Segments that end below it are not read now: a snapshot has them. A log that ends before it is damaged. */
-  from_offset?: bigint;
+  /** What stands before it is not read now: a snapshot has it. A log that ends before it is damaged. */
+  from?: LogPosition | null;
   /** Where a start reads to. Default: a buffer of its own. See ScanTarget. */
   buffer?(): Uint8Array;
   /**
@@ -51,7 +65,7 @@ export interface LogOptions {
    * them. The bytes are its own until it returns, SCAN_BYTES or one `buffer` of them at most. One that throws ends the
    * log's writing.
    */
-  on_frames?(frames: Uint8Array): void;
+  on_frames?(frames: Uint8Array, place: FramesPlace): void;
 }
 
 export interface LogFrame {
@@ -73,6 +87,7 @@ export class Log {
   readonly #place: Place;
   readonly #state: LogState;
   readonly #writer: Writer;
+  readonly #readers = new Map<Segment, ReadFile>();
 
   private constructor(place: Place, state: LogState, writer: Writer) {
     this.#place = place;
@@ -88,7 +103,7 @@ export class Log {
     const { disk, directory, name, replica = false, on_frames = () => {}, now } = options;
     const place: Place = { disk, directory, name, replica };
     const target: ScanTarget = { buffer: options.buffer ?? own_buffer(), on_frames };
-    const { state, tail, torn } = await recover(place, options.from_offset ?? 0n, target);
+    const { state, tail, torn } = await recover(place, options.from ?? null, target);
     const writer = new Writer(place, state, tail, {
       segment_bytes_max: options.segment_bytes_max ?? SEGMENT_BYTES_MAX,
       queue_bytes_max: options.queue_bytes_max ?? QUEUE_BYTES_MAX,
@@ -106,6 +121,26 @@ export class Log {
   /** One more than the last durable record's. */
   get next_offset(): bigint {
     return this.#state.next_offset;
+  }
+
+  /** The end of what is durable. */
+  get position(): LogPosition {
+    const { segments, next_offset, log_time_ms } = this.#state;
+    const last = segments.at(-1);
+    return { offset: next_offset, segment: last?.first_offset ?? 0n, byte: last?.bytes ?? 0, log_time_ms };
+  }
+
+  /** Where each segment begins, and its durable bytes; the last one grows. */
+  get segments(): { first_offset: bigint; bytes: number }[] {
+    return this.#state.segments.map(({ first_offset, bytes }) => ({ first_offset, bytes }));
+  }
+
+  /** First offset of the segment that has the record; null: there is none. */
+  segment_of(offset: bigint): bigint | null {
+    const { segments, next_offset } = this.#state;
+    if (offset >= next_offset) return null;
+    const i = last_not_above(segments.length, offset, (n) => segments[n]!.first_offset);
+    return segments[i]?.first_offset ?? null;
   }
 
   /** Of the last durable record; 0: there is none. */
@@ -174,8 +209,10 @@ export class Log {
     for (index = Math.max(index, 0); index < segments.length; index++) {
       const segment = segments[index]!;
       if (segment.first_offset >= end) return;
-      const next = segments[index + 1];
-      if (!segment.checked && next !== undefined) await check_segment(this.#place, segment, next);
+      const { unchecked } = segment;
+      if (unchecked !== null && from < unchecked.offset) {
+        await check_segment(this.#place, segment, segments[index + 1] ?? null);
+      }
       yield* this.#read_segment(segment, from, end);
     }
   }
@@ -229,9 +266,46 @@ export class Log {
     }
   }
 
+  /**
+   * The frame at a byte of a segment, read and checked by itself; null: no good frame with this checksum begins there,
+   * or it is not durable yet.
+   */
+  frame_at({ segment: first_offset, byte }: FramesPlace, crc32: number): LogFrame | null {
+    const segment = this.#state.segments.find((one) => one.first_offset === first_offset);
+    if (segment === undefined || byte >= segment.bytes) return null;
+    const file = this.#reader(segment);
+    let chunk: Uint8Array = Buffer.allocUnsafeSlow(Math.min(FRAME_GUESS_BYTES, segment.bytes - byte));
+    let filled = file.read_sync(chunk, byte);
+    const length = filled < FRAME_HEADER_BYTES ? 0 : view_of(chunk).getUint32(4, true);
+    if (length > filled && length <= FRAME_BYTES_MAX && byte + length <= segment.bytes) {
+      chunk = Buffer.allocUnsafeSlow(length);
+      filled = file.read_sync(chunk, byte);
+    }
+    const view = view_of(chunk);
+    const frame = check_frame(chunk.subarray(0, filled), view, 0);
+    if (frame === null || typeof frame === "string" || view.getUint32(8, true) !== crc32) return null;
+    return log_frame(chunk, frame, 0);
+  }
+
+  /** Kept open: a history reads many frames of few segments. */
+  #reader(segment: Segment): ReadFile {
+    const known = this.#readers.get(segment);
+    if (known !== undefined) return known;
+    if (this.#readers.size === READERS_MAX) this.#close_readers();
+    const file = this.#place.disk.open_read(segment.path);
+    this.#readers.set(segment, file);
+    return file;
+  }
+
+  #close_readers(): void {
+    for (const file of this.#readers.values()) file.close();
+    this.#readers.clear();
+  }
+
   /** Answers what waits, writes the empty frame, lets go of the file. Reading goes on to work. */
-  close(): Promise<void> {
-    return this.#writer.close();
+  async close(): Promise<void> {
+    await this.#writer.close();
+    this.#close_readers();
   }
 }
 

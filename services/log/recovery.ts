@@ -8,6 +8,7 @@ import { type Disk, make_directory_durably, type WriteFile } from "./disk.js";
 import { check_frame, view_of } from "./frame.js";
 import {
   type Cursor,
+  type LogPosition,
   new_segment,
   open_segment,
   SCAN_BYTES,
@@ -60,28 +61,41 @@ export interface Recovered {
 }
 
 /**
- * Segments that end below `from_offset` are not read; the rest is, once, and handed to the target, which holds bytes
- * that are not durable yet until this resolves. Throws LogCorruption.
+ * What stands before `from` (null: the beginning) is not read; the rest is, once, and handed to the target, which holds
+ * bytes that are not durable yet until this resolves. Throws LogCorruption.
  */
-export async function recover(place: Place, from_offset: bigint, target: ScanTarget): Promise<Recovered> {
+export async function recover(
+  place: Place,
+  from: LogPosition | null,
+  target: ScanTarget,
+): Promise<Recovered> {
   const { disk, directory, name, replica } = place;
   await make_directory_durably(disk, directory);
   const segments = await find_segments(place);
   const last = segments.at(-1);
   if (last === undefined) {
-    if (from_offset > 0n) throw too_short(place, join(directory, segment_name(0n)), 0, 0n, from_offset);
+    if (from !== null && from.offset > 0n) {
+      throw too_short(place, join(directory, segment_name(0n)), 0, 0n, from.offset);
+    }
     const state: LogState = { segments, next_offset: 0n, log_time_ms: 0, sealed: true };
     return { state, tail: null, torn: null };
   }
 
-  let start = segments.length - 1;
-  while (start > 0 && segments[start]!.first_offset > from_offset) start--;
+  const { start, at } = find_start(segments, from);
+  const from_offset = from?.offset ?? 0n;
+  for (const [index, segment] of segments.slice(0, start).entries()) {
+    segment.unchecked = { to: segment.bytes, offset: segments[index + 1]!.first_offset };
+  }
   let torn: TornTail | null = null;
-  let cursor: Cursor = segment_start(segments[start]!);
+  let cursor: Cursor = at;
   for (const segment of segments.slice(start)) {
-    const log_time_ms = cursor.log_time_ms;
-    check_join(place, segment, cursor.next_offset);
-    cursor = { ...segment_start(segment), log_time_ms };
+    if (segment !== segments[start]) {
+      const { log_time_ms } = cursor;
+      check_join(place, segment, cursor.next_offset);
+      cursor = { ...segment_start(segment), log_time_ms };
+    } else if (cursor.position > 0) {
+      segment.unchecked = { to: cursor.position, offset: cursor.next_offset };
+    }
     const file = disk.open_read(segment.path);
     try {
       const fault = await scan(segment, file, cursor, segment.bytes, name, replica, from_offset, target);
@@ -108,7 +122,6 @@ export async function recover(place: Place, from_offset: bigint, target: ScanTar
     } finally {
       file.close();
     }
-    segment.checked = true;
   }
   if (cursor.next_offset < from_offset) {
     throw too_short(place, last.path, cursor.position, cursor.next_offset, from_offset);
@@ -117,7 +130,7 @@ export async function recover(place: Place, from_offset: bigint, target: ScanTar
   let { log_time_ms } = cursor;
   // A last segment without a frame does not know the log's time; the one before it does.
   const before = segments[start - 1];
-  if (start === segments.length - 1 && cursor.last === null && before !== undefined) {
+  if (log_time_ms === 0 && cursor.last === null && before !== undefined) {
     log_time_ms = (await check_segment(place, before, last)).log_time_ms;
   }
 
@@ -133,29 +146,58 @@ export async function recover(place: Place, from_offset: bigint, target: ScanTar
     throw error;
   }
 
-  const sealed = cursor.last === null || cursor.last.count === 0;
+  // What stands before `from` may have no empty frame behind it.
+  const sealed = cursor.last === null ? cursor.position === 0 : cursor.last.count === 0;
   return { state: { segments, next_offset: cursor.next_offset, log_time_ms, sealed }, tail, torn };
 }
 
-/** Reads and checks a segment that a start has skipped, up to where the next one begins. Throws LogCorruption. */
-export async function check_segment(place: Place, segment: Segment, next: Segment): Promise<Cursor> {
+/** Where a start begins to read. */
+function find_start(segments: Segment[], from: LogPosition | null): { start: number; at: Cursor } {
+  if (from === null) return { start: 0, at: segment_start(segments[0]!) };
+  const named = segments.findIndex(({ first_offset }) => first_offset === from.segment);
+  if (named >= 0 && segments[named]!.bytes >= from.byte) {
+    const { byte, offset, log_time_ms } = from;
+    return { start: named, at: { position: byte, next_offset: offset, log_time_ms, last: null } };
+  }
+  // Not the log that it was: read from before that, so that what is missing is named.
+  const start = Math.max(
+    0,
+    segments.findLastIndex(({ first_offset }) => first_offset <= from.offset),
+  );
+  return { start, at: segment_start(segments[start]!) };
+}
+
+/**
+ * Reads and checks what a start has skipped of a segment, up to where the next one (null: it is the last) begins.
+ * Throws LogCorruption.
+ */
+export async function check_segment(place: Place, segment: Segment, next: Segment | null): Promise<Cursor> {
   const { disk, name, replica } = place;
   const cursor = segment_start(segment);
+  const { to, offset } = segment.unchecked ?? { to: segment.bytes, offset: next?.first_offset ?? 0n };
   // Marks of its own until all is checked: another reader may be at the same segment.
-  const checked: Segment = { ...segment, checked: true, mark_positions: [], mark_offsets: [] };
+  const checked: Segment = { ...segment, mark_positions: [], mark_offsets: [] };
   const buffer = Buffer.allocUnsafeSlow(SCAN_BYTES);
   const file = open_segment(disk, segment, cursor, name);
   try {
     const nobody: ScanTarget = { buffer: () => buffer, on_frames: () => {} };
-    const fault = await scan(checked, file, cursor, segment.bytes, name, replica, 0n, nobody);
+    const fault = await scan(checked, file, cursor, to, name, replica, 0n, nobody);
     if (fault !== null) {
       throw new LogCorruption(name, segment.path, cursor.position, cursor.next_offset, fault.reason);
     }
   } finally {
     file.close();
   }
-  check_join(place, next, cursor.next_offset);
-  Object.assign(segment, checked);
+  if (to === segment.bytes && next !== null) check_join(place, next, cursor.next_offset);
+  else if (cursor.next_offset !== offset) {
+    const reason = `it goes on at offset ${cursor.next_offset}, and ${offset} stands there`;
+    throw new LogCorruption(name, segment.path, cursor.position, cursor.next_offset, reason);
+  }
+  if (segment.unchecked !== null) {
+    segment.mark_positions = [...checked.mark_positions, ...segment.mark_positions];
+    segment.mark_offsets = [...checked.mark_offsets, ...segment.mark_offsets];
+    segment.unchecked = null;
+  }
   return cursor;
 }
 
@@ -172,7 +214,7 @@ export async function find_segments(place: Place): Promise<Segment[]> {
     if (first_offset === null) continue;
     const path = join(place.directory, name);
     const file = place.disk.open_read(path);
-    segments.push({ ...new_segment(first_offset, path), bytes: file.size(), checked: false });
+    segments.push({ ...new_segment(first_offset, path), bytes: file.size() });
     file.close();
   }
   segments.sort((a, b) => (a.first_offset < b.first_offset ? -1 : 1));

@@ -16,12 +16,32 @@ export interface Segment {
   readonly path: string;
   /** Durable length; nothing behind it is read. */
   bytes: number;
-  /** All of its frames were checked in this process, and so its marks are there. */
-  checked: boolean;
+  /** What of it was not checked in this process, and so has no marks: bytes before `to`, where the log goes on at `offset`. */
+  unchecked: { to: number; offset: bigint } | null;
   /** Positions of some frames, rising, about MARK_BYTES apart... */
   mark_positions: number[];
   /** ...and their first offsets, less the segment's. */
   mark_offsets: number[];
+}
+
+/** Between two frames: what has been read, and where to go on. */
+export interface LogPosition {
+  /** The log's next offset there. */
+  offset: bigint;
+  /** First offset of the segment. */
+  segment: bigint;
+  /** Of the segment. */
+  byte: number;
+  /** Of the frames before it, the latest log time, ms since 1970. */
+  log_time_ms: number;
+}
+
+/** Where frames stand. */
+export interface FramesPlace {
+  /** First offset of their segment. */
+  segment: bigint;
+  /** Byte of the segment where the first one begins. */
+  byte: number;
 }
 
 const NAME = /^(\d{20})\.log$/;
@@ -37,7 +57,7 @@ export function segment_offset(name: string): bigint | null {
 }
 
 export function new_segment(first_offset: bigint, path: string): Segment {
-  return { first_offset, path, bytes: 0, checked: true, mark_positions: [], mark_offsets: [] };
+  return { first_offset, path, bytes: 0, unchecked: null, mark_positions: [], mark_offsets: [] };
 }
 
 export function mark_frame(segment: Segment, position: number, first_offset: bigint): void {
@@ -154,7 +174,7 @@ export interface ScanTarget {
    */
   buffer(): Uint8Array;
   /** Whole checked frames, one behind the other, at the buffer they were read to. */
-  on_frames(frames: Uint8Array): void;
+  on_frames(frames: Uint8Array, place: FramesPlace): void;
 }
 
 /**
@@ -189,7 +209,10 @@ export async function scan(
     const used = cursor.position - position;
     // Before the frames are handed over: the chunk may be gone then.
     const unreadable_there = error !== null && ends_in_a_frame(chunk.subarray(used, filled));
-    if (used > skip) target.on_frames(chunk.subarray(skip, used));
+    if (used > skip) {
+      const place = { segment: segment.first_offset, byte: position + skip };
+      target.on_frames(chunk.subarray(skip, used), place);
+    }
     if (unreadable_there) throw unreadable(error, segment, cursor, log);
     if (fault !== null) return fault;
     await setImmediate();

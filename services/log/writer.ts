@@ -7,7 +7,14 @@ import { Problem } from "../events/problem.js";
 import { error_code, is_out_of_room, type WriteFile } from "./disk.js";
 import { encode_empty_frame, encode_frames, type LogRecord, RECORD_HEADER_BYTES, view_of } from "./frame.js";
 import type { LogState, Place } from "./recovery.js";
-import { mark_frame, new_segment, SCAN_BYTES, type Segment, segment_name } from "./segment.js";
+import {
+  type FramesPlace,
+  mark_frame,
+  new_segment,
+  SCAN_BYTES,
+  type Segment,
+  segment_name,
+} from "./segment.js";
 
 /** All that may wait in one log, bytes in memory; above it an append is refused. */
 export const QUEUE_BYTES_MAX = 64 * 1024 * 1024;
@@ -33,7 +40,7 @@ export interface WriterOptions {
   /** ms since 1970. */
   now(): number;
   /** Whole frames, one behind the other, in the log's order, at most SCAN_BYTES; durable. Theirs until it returns. */
-  on_frames(frames: Uint8Array): void;
+  on_frames(frames: Uint8Array, place: FramesPlace): void;
 }
 
 /** One append that waits. A record without an address gets the log's next offset and the commit's time. */
@@ -284,7 +291,7 @@ export class Writer {
       throw this.#end(error, segment);
     }
 
-    const pieces: Uint8Array[] = [];
+    const pieces: { frames: Uint8Array; byte: number }[] = [];
     for (const frames of buffers) {
       const view = view_of(frames);
       let piece_at = 0;
@@ -293,15 +300,17 @@ export class Writer {
         length = view.getUint32(at + 4, true);
         mark_frame(segment, segment.bytes + at, view.getBigUint64(at + 24, true));
         if (at + length - piece_at <= SCAN_BYTES) continue;
-        pieces.push(frames.subarray(piece_at, at));
+        pieces.push({ frames: frames.subarray(piece_at, at), byte: segment.bytes + piece_at });
         piece_at = at;
       }
-      pieces.push(frames.subarray(piece_at));
+      pieces.push({ frames: frames.subarray(piece_at), byte: segment.bytes + piece_at });
       segment.bytes += frames.length;
     }
     Object.assign(this.#state, after);
     try {
-      for (const piece of pieces) this.#options.on_frames(piece);
+      for (const { frames, byte } of pieces) {
+        this.#options.on_frames(frames, { segment: segment.first_offset, byte });
+      }
     } catch (error) {
       // What follows cannot be folded without this: durable, and not acknowledged.
       this.#ended = new Problem(

@@ -4,6 +4,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   truncateSync,
   writeFileSync,
 } from "node:fs";
@@ -137,9 +138,10 @@ describe("a torn tail", () => {
       expect(log.last_log_time_ms).toBe(1_000);
       await log.append([record(4)]);
       await log.close();
-      // A snapshot's position is all that such a start knows; the time comes from the segment before.
+      // A snapshot's position is all that such a start knows.
       truncateSync(join(directory, segment_name(4n)), 0);
-      const again = await open_log(directory, { from_offset: 4n, now: () => 1 });
+      const from = { offset: 4n, segment: 4n, byte: 0, log_time_ms: 1_000 };
+      const again = await open_log(directory, { from, now: () => 1 });
       expect(again.log.last_log_time_ms).toBe(1_000);
     }
   });
@@ -295,8 +297,15 @@ describe("damage", () => {
   test("is a log that ends before a position that was durable", async () => {
     const directory = temporary_directory();
     await make_log(directory, [record_range(0, 4)]);
-    expect(await corruption_of(directory, { from_offset: 5n })).toMatchObject({ offset: 4n });
-    expect(await corruption_of(temporary_directory(), { from_offset: 1n })).toMatchObject({ offset: 0n });
+    const path = join(directory, FIRST);
+    const from = { offset: 5n, segment: 0n, byte: statSync(path).size + 60, log_time_ms: 1_000 };
+    expect(await corruption_of(directory, { from })).toMatchObject({ file: path, offset: 4n });
+    // The segment that the position names is gone.
+    expect(await corruption_of(directory, { from: { ...from, segment: 5n, byte: 0 } })).toMatchObject({
+      file: path,
+      offset: 4n,
+    });
+    expect(await corruption_of(temporary_directory(), { from })).toMatchObject({ offset: 0n });
   });
 
   test("after the start is found when it is read, also where the start did not read", async () => {
@@ -304,7 +313,8 @@ describe("damage", () => {
     await make_log(directory, [record_range(0, 2), record_range(2, 4), record_range(4, 6)], {
       segment_bytes_max: 1,
     });
-    const { log } = await open_log(directory, { from_offset: 4n });
+    const from = { offset: 4n, segment: 4n, byte: 0, log_time_ms: 1_000 };
+    const { log } = await open_log(directory, { from });
     flip_bit(join(directory, segment_name(2n)), 60);
     flip_bit(join(directory, segment_name(4n)), 60);
     expect(await contents(log, 0n, 2n)).toEqual(expected_contents(0, 2));

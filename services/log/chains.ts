@@ -1,0 +1,72 @@
+/** The chains of one log: each segment's, the last one's being written. For the process that owns the log. */
+import { join } from "node:path";
+import type { ChainedEvent, EventPlace } from "./chain_block.js";
+import { type ChainTables, ChainWriter } from "./chain_writer.js";
+import type { Disk } from "./disk.js";
+import type { FramesPlace } from "./segment.js";
+import { chain_name, SegmentChain } from "./segment_chain.js";
+
+export class Chains {
+  readonly #disk: Disk;
+  readonly #directory: string;
+  readonly #known = new Map<bigint, SegmentChain>();
+  #writer: ChainWriter | null = null;
+  #writer_segment = -1n;
+
+  constructor(disk: Disk, directory: string) {
+    this.#disk = disk;
+    this.#directory = directory;
+  }
+
+  /** What the fold found of the `bytes` of frames at the place, in the log's order; `next_offset` is behind them. */
+  tell({ segment, byte }: FramesPlace, bytes: number, next_offset: bigint, tables: ChainTables): void {
+    if (segment !== this.#writer_segment || this.#writer === null) this.#begin(segment, byte);
+    this.#writer!.tell(byte, byte + bytes, next_offset, tables);
+  }
+
+  /** A chain that does not end where the fold goes on is of another history, or lacks something: it begins anew. */
+  #begin(segment: bigint, byte: number): void {
+    // The old one writes on by itself; it has nothing left to be told.
+    void this.#writer?.close();
+    const chain = this.of_segment(segment);
+    if (!chain.cut(byte)) chain.clear();
+    this.#writer = new ChainWriter(this.#disk, chain, byte);
+    this.#writer_segment = segment;
+  }
+
+  of_segment(segment: bigint): SegmentChain {
+    const known = this.#known.get(segment);
+    if (known !== undefined) return known;
+    const chain = SegmentChain.load(this.#disk, join(this.#directory, chain_name(segment)));
+    this.#known.set(segment, chain);
+    return chain;
+  }
+
+  /** What is said of an event of the segment; null: nothing. */
+  find(segment: bigint, place: EventPlace): ChainedEvent | null {
+    if (segment === this.#writer_segment) this.#writer?.finish();
+    return this.of_segment(segment).find(place);
+  }
+
+  /** All that was told is in the files. */
+  async flush(): Promise<void> {
+    await this.#writer?.flush();
+  }
+
+  /** As `flush`, and durable; false where the disk did not let it. */
+  async sync(): Promise<boolean> {
+    return (await this.#writer?.sync()) ?? true;
+  }
+
+  /** The segment's file was made anew. */
+  forget(segment: bigint): void {
+    this.#known.get(segment)?.close();
+    this.#known.delete(segment);
+  }
+
+  async close(): Promise<void> {
+    await this.#writer?.close();
+    for (const chain of this.#known.values()) chain.close();
+    this.#known.clear();
+  }
+}

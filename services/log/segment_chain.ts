@@ -1,0 +1,146 @@
+/** The chain of one segment: which blocks there are, in its file or still in memory, and what one of them says. */
+import {
+  CHAIN_HEADER_BYTES,
+  ChainBlock,
+  type ChainBlockFacts,
+  type ChainedEvent,
+  chain_header,
+  type EventPlace,
+  is_chain_block,
+  last_not_above,
+} from "./chain_block.js";
+import { type Disk, error_code, type ReadFile } from "./disk.js";
+import { segment_name } from "./segment.js";
+
+/** Of the chain that belongs to a segment. */
+export function chain_name(first_offset: bigint): string {
+  return segment_name(first_offset).replace(/log$/, "chain");
+}
+
+interface BlockPlace {
+  facts: ChainBlockFacts;
+  /** Byte of the file; null: it is in memory only. */
+  file_byte: number | null;
+  block: ChainBlock | null;
+}
+
+export class SegmentChain {
+  readonly #disk: Disk;
+  readonly path: string;
+  /** One behind the other, without a gap. */
+  readonly #blocks: BlockPlace[] = [];
+  #file: ReadFile | null = null;
+  /** Length of the file's blocks. */
+  file_bytes = 0;
+
+  constructor(disk: Disk, path: string) {
+    this.#disk = disk;
+    this.path = path;
+  }
+
+  /** What the file has of blocks that follow each other; their checksums are looked at when they are read. */
+  static load(disk: Disk, path: string): SegmentChain {
+    const chain = new SegmentChain(disk, path);
+    const file = chain.#open();
+    if (file === null) return chain;
+    const header = new Uint8Array(CHAIN_HEADER_BYTES);
+    const size = file.size();
+    for (let at = 0; at < size; ) {
+      const facts = file.read_sync(header, at) === header.length ? chain_header(header) : null;
+      if (facts === null || at + facts.length > size || !chain.follows(facts)) break;
+      chain.#blocks.push({ facts, file_byte: at, block: null });
+      at += facts.length;
+      chain.file_bytes = at;
+    }
+    return chain;
+  }
+
+  /** Whether a block goes on where the last one ends. */
+  follows({ from, to, first_offset }: ChainBlockFacts): boolean {
+    const last = this.#blocks.at(-1)?.facts;
+    return from < to && (last === undefined || (last.to === from && last.next_offset <= first_offset));
+  }
+
+  /** Bytes of the segment that it covers. */
+  get from(): number {
+    return this.#blocks[0]?.facts.from ?? 0;
+  }
+  get to(): number {
+    return this.#blocks.at(-1)?.facts.to ?? 0;
+  }
+
+  /** Forgets blocks that end behind byte `to` of the segment, so that others can follow. False: none ends just there. */
+  cut(to: number): boolean {
+    while (this.to > to) this.#blocks.pop();
+    const last = this.#blocks.at(-1);
+    this.file_bytes = last === undefined ? 0 : last.file_byte! + last.facts.length;
+    return this.to === to;
+  }
+
+  /** It has nothing: what the file has is written over. */
+  clear(): void {
+    this.#blocks.length = 0;
+    this.file_bytes = 0;
+  }
+
+  /** A block that is not in the file yet. */
+  add(block: ChainBlock): void {
+    this.#blocks.push({ facts: block.facts, file_byte: null, block });
+  }
+
+  /** The oldest block that was only in memory is in the file now. */
+  saved(): void {
+    const place = this.#blocks.find(({ file_byte }) => file_byte === null)!;
+    place.file_byte = this.file_bytes;
+    place.block = null;
+    this.file_bytes += place.facts.length;
+  }
+
+  /** Blocks that are in memory only will not be written. */
+  drop_unsaved(): void {
+    while (this.#blocks.at(-1)?.file_byte === null) this.#blocks.pop();
+  }
+
+  /** Facts of all blocks, in order. */
+  get blocks(): ChainBlockFacts[] {
+    return this.#blocks.map(({ facts }) => facts);
+  }
+
+  /** Null: it cannot be read, or is damaged. */
+  block(i: number): ChainBlock | null {
+    const place = this.#blocks[i];
+    if (place === undefined) return null;
+    if (place.block !== null) return place.block;
+    const bytes: Uint8Array = Buffer.allocUnsafeSlow(place.facts.length);
+    try {
+      const file = this.#open();
+      const filled = file?.read_sync(bytes, place.file_byte!) ?? 0;
+      return filled === bytes.length && is_chain_block(bytes) ? new ChainBlock(bytes) : null;
+    } catch {
+      // A chain is derived: what cannot be read is as good as not there.
+      return null;
+    }
+  }
+
+  /** Null: it does not tell. */
+  find(place: EventPlace): ChainedEvent | null {
+    const blocks = this.#blocks;
+    const i = last_not_above(blocks.length, place.offset, (n) => blocks[n]!.facts.first_offset);
+    return this.block(i)?.find(place) ?? null;
+  }
+
+  close(): void {
+    this.#file?.close();
+    this.#file = null;
+  }
+
+  #open(): ReadFile | null {
+    if (this.#file !== null) return this.#file;
+    try {
+      this.#file = this.#disk.open_read(this.path);
+    } catch (error) {
+      if (error_code(error) === "") throw error;
+    }
+    return this.#file;
+  }
+}
