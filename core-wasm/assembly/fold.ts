@@ -223,7 +223,7 @@ const BYTES_PER_RECORD_BYTE: u64 = 32;
 const RESERVE_BYTES: u64 = 4 << 20;
 
 /** Whether `count` events surely fit; what a check needs of memory stays free too. */
-function has_room(count: u64, unreadable: u64, record_bytes: u64): bool {
+function has_room(count: u64, unreadable: u64, record_bytes: u64, kept_bytes: u64 = 0): bool {
   const check_pages: u64 = (configuration_count >> 14) + (installed_count >> 12) + (kernel_count >> 14);
   const bytes =
     count * EVENT_BYTES +
@@ -232,7 +232,7 @@ function has_room(count: u64, unreadable: u64, record_bytes: u64): bool {
     check_pages * PAGE_BYTES +
     RESERVE_BYTES;
   return (
-    room_bytes() > bytes &&
+    room_bytes() > bytes + kept_bytes &&
     <u64>host_count + count < HOSTS_MAX &&
     <u64>strings.count + record_bytes / 3 < STRINGS_MAX &&
     <u64>installed_count + record_bytes / 3 + count + unreadable * ENTRIES_MAX < INSTALLED_MAX &&
@@ -251,11 +251,20 @@ function count_unreadable(from: usize, count: u32): u32 {
 }
 
 /**
- * Whether new hosts may come. A part of the memory is kept for the events of those that are there, and for what was
- * let in and is not folded yet.
+ * Whether what is to be written will fit when it is folded, record by record: the reserve is there once more, for what
+ * the tables of those before it take. From new hosts a part of the memory is kept for the events of those that are there.
  */
-export function room_for_host(): bool {
-  return room_bytes() > limit_bytes() / 32 && has_room(1024, 0, 16 * 1024);
+export function room_for(count: u32, unreadable: u32, record_bytes: u32, new_hosts: bool): bool {
+  return has_room(count, unreadable, record_bytes, RESERVE_BYTES + (new_hosts ? limit_bytes() / 32 : 0));
+}
+
+export let measured_unreadable: u32 = 0;
+
+/** How many events the record has, 0 where it is not good, and how many of them say UNREADABLE. Changes nothing. */
+export function measure_record(from: usize, length: u32): u32 {
+  const count = read_record(from, length, events, partition, partitions, strings.seed);
+  measured_unreadable = count_unreadable(events, count);
+  return count;
 }
 
 function write_outcome(event: Event, i: u32, previous: u64, effective_ms: u64, anomalies: u32, effect: u32): void {

@@ -35,6 +35,8 @@ import {
   folded_to as folded_to_address,
   judge_record as judge,
   keep_fold,
+  measure_record as measure,
+  measured_unreadable as unreadable_measured,
   log_time_ms as log_time,
   marks_full as no_room_for_marks,
   next_offset as next,
@@ -43,7 +45,7 @@ import {
   quarantined as quarantine_table,
   quarantined_count as quarantine_entries,
   records_quarantined as quarantined_total,
-  room_for_host as has_room_for_host,
+  room_for as has_room_for,
   start_fold,
   stopped_at as stopped,
 } from "./fold";
@@ -214,8 +216,16 @@ export function records_quarantined(): u64 {
 export function anomalies_seen(bit: u32): u64 {
   return anomaly_count(bit);
 }
-export function room_for_host(): bool {
-  return has_room_for_host();
+/** How many events the record in the input has; 0: it would not be applied. */
+export function measure_record(length: u32): u32 {
+  return measure(input_address, length);
+}
+/** Of the record measured last, events that say UNREADABLE. */
+export function measured_unreadable(): u32 {
+  return unreadable_measured;
+}
+export function room_for(events: u32, unreadable: u32, record_bytes: u32, new_hosts: bool): bool {
+  return has_room_for(events, unreadable, record_bytes, new_hosts);
 }
 export function memory_used(): u64 {
   return used_bytes();

@@ -24,6 +24,7 @@ import type {
   CoreImage,
   CoreManifest,
   CoreOptions,
+  Demand,
   HostFacts,
   Outcome,
   PageRun,
@@ -32,6 +33,7 @@ import type {
   Reference,
   Resolved,
 } from "./facts.js";
+import { manifest_bytes } from "./manifest_bytes.js";
 import { address, CoreMemory } from "./module.js";
 
 export type * from "./facts.js";
@@ -238,9 +240,16 @@ export class Core {
     return Object.fromEntries(entries) as Record<Anomaly, number>;
   }
 
-  /** Whether new hosts may come: false while there is still room for those that are there. */
-  get room_for_host(): boolean {
-    return this.#core.room_for_host() !== 0;
+  /** Nothing but its bytes for a record that the fold would not apply. */
+  demand_of(record: Uint8Array): Demand {
+    this.input(record.length).set(record);
+    const events = this.#core.measure_record(record.length);
+    return { events, unreadable: this.#core.measured_unreadable(), bytes: record.length };
+  }
+
+  /** Whether it surely fits; with new hosts, beside what is kept for the events of those that are there. */
+  has_room({ events, unreadable, bytes }: Demand, new_hosts: boolean): boolean {
+    return this.#core.room_for(events, unreadable, bytes, new_hosts ? 1 : 0) !== 0;
   }
 
   get memory_used_bytes(): number {
@@ -418,28 +427,8 @@ export class Core {
 
   /** The manifest's number: they count up from 0. */
   put_manifest(manifest: CoreManifest): number {
-    const texts: Uint8Array[] = [manifest.name, manifest.kernel_release, manifest.arch].map((text) =>
-      to_utf8.encode(text),
-    );
-    texts.push(manifest.build_id);
-    const states_at = (24 + texts.reduce((sum, text) => sum + text.length, 0) + 7) & ~7;
-    const bytes = this.input(states_at + manifest.states.length * 16);
-    bytes.fill(0);
-    const view = new DataView(bytes.buffer, bytes.byteOffset);
-    const flags =
-      (manifest.replace ? 1 : 0) | (manifest.states_unknown ? 2 : 0) | (manifest.irreversible ? 4 : 0);
-    view.setUint32(0, flags, true);
-    let at = 24;
-    texts.forEach((text, i) => {
-      view.setUint32(4 + i * 4, text.length, true);
-      bytes.set(text, at);
-      at += text.length;
-    });
-    view.setUint32(20, manifest.states.length, true);
-    manifest.states.forEach((state, i) => {
-      view.setBigUint64(states_at + i * 16, state.id, true);
-      view.setUint32(states_at + i * 16 + 8, state.version, true);
-    });
+    const bytes = manifest_bytes(manifest);
+    this.input(bytes.length).set(bytes);
     const id = this.#core.put_manifest() >>> 0;
     if (id === NONE) throw new RangeError("the catalog has no room for another manifest");
     return id;

@@ -29,7 +29,9 @@ export interface CoreExports {
   events_folded(): bigint;
   records_quarantined(): bigint;
   anomalies_seen(bit: number): bigint;
-  room_for_host(): number;
+  measure_record(length: number): number;
+  measured_unreadable(): number;
+  room_for(events: number, unreadable: number, record_bytes: number, new_hosts: number): number;
   memory_used(): bigint;
   mark_doubt(instant_ms: bigint): number;
   marks_full(): number;

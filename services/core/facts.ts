@@ -10,6 +10,14 @@ export interface CoreOptions {
   seed?: bigint;
 }
 
+/** What records may need of a core's memory. */
+export interface Demand {
+  events: number;
+  /** Of the events, those that say UNREADABLE: each may move all that is installed to another kernel. */
+  unreadable: number;
+  bytes: number;
+}
+
 /** Where an event stands in its partition: the record's offset and the event's index in the record. */
 export interface Position {
   offset: bigint;

@@ -12,6 +12,7 @@ import { SEGMENT_BYTES_MAX } from "../log/segment.js";
 import { Waiters } from "../log/waiters.js";
 import { apply_fact, type CatalogFact } from "./catalog_feed.js";
 import type { Behind } from "./positions.js";
+import { demand_of, PromisedRoom } from "./promised_room.js";
 import type { AppendAnswer, PartitionStatus } from "./shard_protocol.js";
 
 export interface PartitionOptions {
@@ -38,6 +39,7 @@ export class Partition {
   readonly log: Log | null;
   readonly torn: string | null;
   readonly #waiters: Waiters;
+  readonly #room: PromisedRoom;
   #broken: string | null;
 
   private constructor(
@@ -54,6 +56,7 @@ export class Partition {
     this.torn = torn;
     this.#broken = broken;
     this.#waiters = waiters;
+    this.#room = new PromisedRoom(core);
   }
 
   /**
@@ -111,19 +114,16 @@ export class Partition {
     return this.log;
   }
 
-  /** Resolves when the records are durable and folded. `hosts` are those that they are about. */
+  /**
+   * Resolves when the records are durable and folded. `hosts` are those that they are about. Rejects with Problem, of
+   * them `partition_full` before anything is written.
+   */
   async append(records: Uint8Array[], hosts: string[]): Promise<AppendAnswer> {
     const log = this.serving_log();
     const { core } = this;
-    if (!core.room_for_host && hosts.some((host_id) => core.find_host(host_id) === null)) {
-      throw new Problem(
-        "partition_full",
-        `partition ${this.partition} has no room for another host: it has ${core.host_count} in ` +
-          `${core.memory_used_bytes} bytes`,
-        { limit: `${core.memory_used_bytes} bytes of memory a partition` },
-      );
-    }
-    const { next_offset } = await log.append(records);
+    const demand = demand_of(core, records);
+    if (!(await this.#room.take(demand, hosts))) throw this.#full(hosts);
+    const { next_offset } = await log.append(records).finally(() => this.#room.give_back(demand));
     const answers = hosts.map((host_id) => {
       const host = core.find_host(host_id);
       if (host === null) return null;
@@ -144,6 +144,17 @@ export class Partition {
     const { partition, broken } = this;
     const has = this.core.next_offset;
     return broken === null && has >= next_offset ? null : { partition, wanted: next_offset, has, broken };
+  }
+
+  #full(hosts: string[]): Problem {
+    const { core, partition } = this;
+    const what = this.#room.brings_hosts(hosts) ? "another host" : "more of what hosts have";
+    return new Problem(
+      "partition_full",
+      `partition ${partition} has no room for ${what}: it has ${core.host_count} hosts in ` +
+        `${core.memory_used_bytes} bytes; nothing was stored there`,
+      { limit: `${core.memory_used_bytes} bytes of memory a partition` },
+    );
   }
 
   apply_fact(fact: CatalogFact): void {

@@ -1,4 +1,4 @@
-/** A shard: some partitions, and the answers about them. Runs in a worker thread; shard_worker.ts is its door. */
+/** A shard: some partitions, and the answers about them. Runs in a worker thread; shard_serving.ts is its door. */
 import type { Verdict } from "../core/codes.js";
 import { type CheckOutcome, Core } from "../core/core.js";
 import { host_hashes, host_state } from "../core/host_hashes.js";
