@@ -8,7 +8,6 @@ import { read_log } from "#services/log/read_only.js";
 import { SCAN_BYTES } from "#services/log/segment.js";
 import { log_directory } from "#services/registry/partition.js";
 import {
-  type Boot,
   disk_failed_at,
   fail,
   type Inhabitant,
@@ -18,6 +17,7 @@ import {
   sync_failed_at,
   type World,
 } from "./inhabitant.js";
+import type { SimulatedProcess } from "./simulated_disk.js";
 
 export class CatalogLife implements Inhabitant {
   readonly name = "catalog";
@@ -27,7 +27,7 @@ export class CatalogLife implements Inhabitant {
   #promised: Buffer[] = [];
   /** What may be there behind them. */
   #unanswered: Buffer | null = null;
-  #boot: Boot | null = null;
+  #process: SimulatedProcess | null = null;
   #catalog: Catalog | null = null;
   /** A send that is under way. */
   #sending = false;
@@ -42,13 +42,13 @@ export class CatalogLife implements Inhabitant {
     return BigInt(this.#promised.length);
   }
 
-  async open(boot: Boot): Promise<Opened> {
-    this.#boot = boot;
+  async open(process: SimulatedProcess): Promise<Opened> {
+    this.#process = process;
     this.ended = false;
     this.#sending = false;
     try {
       const { catalog, torn } = await Catalog.open({
-        disk: boot.disk,
+        disk: process,
         directory: this.directory,
         segment_bytes_max: this.#world.segment_bytes_max,
         now: this.#world.now,
@@ -82,7 +82,7 @@ export class CatalogLife implements Inhabitant {
     const found: Buffer[] = [];
     const buffer: Uint8Array = Buffer.allocUnsafeSlow(SCAN_BYTES);
     await read_log({
-      disk: this.#boot!.disk,
+      disk: this.#process!,
       directory: this.directory,
       name: this.name,
       to: this.#catalog!.next_offset,
@@ -99,7 +99,7 @@ export class CatalogLife implements Inhabitant {
   async send(must_be_taken: boolean): Promise<void> {
     if (this.#sending) return;
     this.#sending = true;
-    const boot = this.#boot!;
+    const process = this.#process!;
     const catalog = this.#catalog!;
     const record = this.#world.supply.catalog_record();
     const before = catalog.next_offset;
@@ -110,7 +110,7 @@ export class CatalogLife implements Inhabitant {
       if (record.published) await catalog.publish(record.published);
       else await catalog.withdraw(record.withdrawn!.identity!, "wrong file", "admin");
     } catch (error) {
-      if (boot.process.dead) return;
+      if (process.dead) return;
       if (!(error instanceof Problem)) throw error;
       // The catalog's own answers: the record is there or was not needed, as its position says.
       if (["contradiction", "not_found", "bad_input"].includes(error.code)) this.#answered(before, bytes);
@@ -118,7 +118,7 @@ export class CatalogLife implements Inhabitant {
       this.#sending = false;
       return;
     }
-    if (boot.process.dead) return;
+    if (process.dead) return;
     this.#answered(before, bytes);
     this.#sending = false;
   }
@@ -132,10 +132,10 @@ export class CatalogLife implements Inhabitant {
   }
 
   #refused(message: string, must_be_taken: boolean): void {
-    const boot = this.#boot!;
-    if (!disk_failed_at(boot, this.directory)) fail(`the catalog refuses without a reason: ${message}`);
+    const process = this.#process!;
+    if (!disk_failed_at(process, this.directory)) fail(`the catalog refuses without a reason: ${message}`);
     if (says_ended(message)) {
-      if (!sync_failed_at(boot, this.directory)) fail(`the catalog ended without a reason: ${message}`);
+      if (!sync_failed_at(process, this.directory)) fail(`the catalog ended without a reason: ${message}`);
       this.ended = true;
     }
     if (must_be_taken && !this.ended) fail(`the catalog refuses when the disk is well again: ${message}`);
@@ -162,6 +162,6 @@ export class CatalogLife implements Inhabitant {
 
   abandon(): void {
     this.#catalog = null;
-    this.#boot = null;
+    this.#process = null;
   }
 }

@@ -2,7 +2,6 @@
  * What lives on the simulated disk: it is opened by one process after the other, remembers what it was promised, and
  * says whether what it finds agrees. A life (life.ts) does not know what kind of thing it has.
  */
-import type { Disk } from "#services/log/disk.js";
 import type { Dice } from "./dice.js";
 import type { SimulatedProcess } from "./simulated_disk.js";
 import type { Supply } from "./supply.js";
@@ -16,12 +15,6 @@ export interface World {
   readonly segment_bytes_max: number;
   /** The clock, ms since 1970; it may go back. */
   now(): number;
-}
-
-/** A process, and the disk as it sees it. */
-export interface Boot {
-  process: SimulatedProcess;
-  disk: Disk;
 }
 
 /** Where in a log bytes were cut, or do not check. */
@@ -41,7 +34,7 @@ export interface Inhabitant {
   /** One more than the last offset that was promised. */
   readonly promised_end: bigint;
   /** Throws what the product throws where the disk does not let it. */
-  open(boot: Boot): Promise<Opened>;
+  open(process: SimulatedProcess): Promise<Opened>;
   /** Compares all that is found with what was promised; from now on all of it is promised. Throws LifeFailure. */
   check(): Promise<void>;
   /**
@@ -80,12 +73,12 @@ export function says_ended(message: string): boolean {
 }
 
 /** Whether the disk gave an error that is a reason for this: one at this directory. */
-export function disk_failed_at({ process }: Boot, directory: string): boolean {
+export function disk_failed_at(process: SimulatedProcess, directory: string): boolean {
   return process.errors.some(({ path }) => path.startsWith(directory));
 }
 
 /** After which a log may say that no fsync can be trusted. */
-export function sync_failed_at({ process }: Boot, directory: string): boolean {
+export function sync_failed_at(process: SimulatedProcess, directory: string): boolean {
   const steps = new Set(["sync", "sync_directory", "truncate"]);
   return process.errors.some(({ step, path }) => steps.has(step) && path.startsWith(directory));
 }

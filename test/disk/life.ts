@@ -4,24 +4,17 @@
  * with what was promised, and at the end, on a disk that is well again, everything has to be there and to go on.
  */
 import { Problem } from "#services/events/problem.js";
-import { type Disk, error_code } from "#services/log/disk.js";
+import { error_code } from "#services/log/disk.js";
 import { create_registry, read_registry } from "#services/log/registry_file.js";
 import { CatalogLife } from "./catalog_life.js";
+import { CoreInstances } from "./core_instances.js";
 import { DAMAGE_KINDS, type Damage, do_damage } from "./damage.js";
 import { Dice } from "./dice.js";
 import { draw_fault, FAULT_NAMES, type Fault } from "./faults.js";
 import { HeldTimers } from "./held_timers.js";
-import {
-  type Boot,
-  fail,
-  type Inhabitant,
-  LifeFailure,
-  type Opened,
-  type Place,
-  type World,
-} from "./inhabitant.js";
+import { fail, type Inhabitant, LifeFailure, type Opened, type Place, type World } from "./inhabitant.js";
 import { PartitionLife } from "./partition_life.js";
-import { SimulatedDisk } from "./simulated_disk.js";
+import { SimulatedDisk, type SimulatedProcess } from "./simulated_disk.js";
 import { PARTITIONS, Supply } from "./supply.js";
 
 const DIRECTORY = "/var/registry";
@@ -63,13 +56,17 @@ interface Damaged {
   perhaps_cut: boolean;
 }
 
-/** Throws LifeFailure where a promise is broken. `wrap` stands between the product and the disk. */
-export async function live(seed: number, wrap: (disk: Disk) => Disk = (disk) => disk): Promise<LifeReport> {
+const core_instances = new CoreInstances();
+
+/** One at a time in a thread. Throws LifeFailure where a promise is broken. */
+export async function live(seed: number): Promise<LifeReport> {
   const timers = new HeldTimers();
   timers.hold();
+  core_instances.hold();
   try {
-    return await new Life(seed, timers, wrap).run();
+    return await new Life(seed, timers).run();
   } finally {
+    core_instances.release();
     timers.release();
   }
 }
@@ -78,7 +75,6 @@ class Life {
   readonly #dice: Dice;
   readonly #disk: SimulatedDisk;
   readonly #timers: HeldTimers;
-  readonly #wrap: (disk: Disk) => Disk;
   readonly #inhabitants: Inhabitant[];
   readonly #partitions: PartitionLife[];
   readonly #report: LifeReport = { happened: new Set(), starts: 0, acknowledged: 0, steps: 0 };
@@ -91,19 +87,18 @@ class Life {
   #at_rest = new Set<Inhabitant>();
 
   // Of the process that runs.
-  #boot!: Boot;
+  #running!: SimulatedProcess;
   #fault: Fault | null = null;
   #faults_held = false;
   #serving: Inhabitant[] = [];
   #in_flight = new Set<Promise<void>>();
   #failure: unknown = null;
 
-  constructor(seed: number, timers: HeldTimers, wrap: (disk: Disk) => Disk) {
+  constructor(seed: number, timers: HeldTimers) {
     this.#dice = new Dice(seed);
     this.#disk = new SimulatedDisk(this.#dice);
     this.#disk.fault = (step) => (this.#faults_held ? null : (this.#fault?.code_of(step) ?? null));
     this.#timers = timers;
-    this.#wrap = wrap;
     const world: World = {
       dice: this.#dice,
       supply: new Supply(this.#dice),
@@ -130,14 +125,15 @@ class Life {
   /** One process from its start to its end, and what happens to the disk then. */
   async #process(course: () => Promise<void>): Promise<void> {
     const process = this.#disk.boot(this.#draw_steps_to_death());
-    this.#boot = { process, disk: this.#wrap(process) };
+    this.#running = process;
     this.#faults_held = false;
     try {
       await course();
     } catch (error) {
       if (!(error instanceof Death)) throw error;
+    } finally {
+      process.die();
     }
-    process.die();
     this.#report.steps += process.steps;
     if (this.#fault?.struck === true) this.#happened(this.#fault.name);
     this.#fault = null;
@@ -162,7 +158,7 @@ class Life {
 
   /** Waits for it as long as the process lives. */
   async #alive<T>(work: Promise<T>): Promise<T> {
-    const { process } = this.#boot;
+    const process = this.#running;
     try {
       const result = await Promise.race([work, process.died]);
       if (this.#failure !== null) throw this.#failure;
@@ -212,7 +208,7 @@ class Life {
   }
 
   async #undisturbed(): Promise<void> {
-    this.#boot.process.spare();
+    this.#running.spare();
     if (!(await this.#start())) fail("a start failed on a disk that is well");
     for (const inhabitant of this.#serving) this.#send(inhabitant, true);
     await this.#settle();
@@ -239,7 +235,7 @@ class Life {
       return this.#not_opened(error, DIRECTORY);
     }
     const opened = await this.#alive(
-      Promise.allSettled(this.#inhabitants.map((inhabitant) => inhabitant.open(this.#boot))),
+      Promise.allSettled(this.#inhabitants.map((inhabitant) => inhabitant.open(this.#running))),
     );
     let all = true;
     for (const [index, result] of opened.entries()) {
@@ -254,7 +250,7 @@ class Life {
   }
 
   async #open_registry(): Promise<void> {
-    const { disk } = this.#boot;
+    const disk = this.#running;
     let registry = await read_registry(disk, DIRECTORY, PARTITIONS);
     if (registry === null) {
       if (this.#inhabitants.some(({ promised_end }) => promised_end > 0n)) fail("registry.json is gone");
@@ -270,7 +266,7 @@ class Life {
   #not_opened(error: unknown, directory: string): false {
     if (error instanceof Death || error instanceof LifeFailure) throw error;
     if (!(error instanceof Problem) && error_code(error) === "") throw error;
-    const reasons = this.#boot.process.errors.filter(
+    const reasons = this.#running.errors.filter(
       ({ path, step }) =>
         (path.startsWith(directory) || directory.startsWith(path)) &&
         // What is there is opened on a full disk as well.
@@ -383,7 +379,7 @@ class Life {
     await this.#settle();
     this.#happened("clean stop");
     for (const inhabitant of this.#serving) {
-      const { errors } = this.#boot.process;
+      const { errors } = this.#running;
       if (!errors.some(({ path }) => path.startsWith(inhabitant.directory))) this.#at_rest.add(inhabitant);
     }
   }

@@ -11,7 +11,6 @@ import { log_directory, Partition } from "#services/registry/partition.js";
 import { core_module } from "../model/from_core.js";
 import { apply_record, hosts_digest, new_registry, type RegistryModel } from "../model/registry.js";
 import {
-  type Boot,
   disk_failed_at,
   fail,
   type Inhabitant,
@@ -21,6 +20,7 @@ import {
   sync_failed_at,
   type World,
 } from "./inhabitant.js";
+import type { SimulatedProcess } from "./simulated_disk.js";
 import { PARTITIONS } from "./supply.js";
 
 /** A record that was sent, with a number of its own at the end of its bytes. */
@@ -65,7 +65,7 @@ export class PartitionLife implements Inhabitant {
   /** What was found at the last check, and the plain model's fold of it. */
   #found: Found[] = [];
   #model: RegistryModel = new_registry();
-  #boot: Boot | null = null;
+  #process: SimulatedProcess | null = null;
   #partition: Partition | null = null;
   ended = false;
 
@@ -84,11 +84,11 @@ export class PartitionLife implements Inhabitant {
     return this.#sent.filter(({ answer }) => answer === "acknowledged").length;
   }
 
-  async open(boot: Boot): Promise<Opened> {
-    this.#boot = boot;
+  async open(process: SimulatedProcess): Promise<Opened> {
+    this.#process = process;
     this.ended = false;
     const partition = await Partition.open({
-      disk: boot.disk,
+      disk: process,
       directory: this.#world.directory,
       module: core_module,
       partition: this.#number,
@@ -182,14 +182,14 @@ export class PartitionLife implements Inhabitant {
       partition_count: PARTITIONS,
       to: BigInt(found.length),
     };
-    const replayed = await replay_partition(task, core_module, this.#boot!.disk, () => {});
+    const replayed = await replay_partition(task, core_module, this.#process!, () => {});
     if (format_digest(replayed.digest) !== expected) fail(`${this.name}: a replay has another digest`);
   }
 
   async send(must_be_taken: boolean): Promise<void> {
     const { dice, supply } = this.#world;
     const partition = this.#partition!;
-    const boot = this.#boot!;
+    const process = this.#process!;
     const records = Array.from({ length: dice.weighted([6, 1], [2, 2], [1, 5]) }, () => {
       const batches = Array.from({ length: dice.weighted([15, 1], [1, 40]) }, () =>
         supply.batch(this.#number),
@@ -202,12 +202,12 @@ export class PartitionLife implements Inhabitant {
     const bytes = records.map((record) => record.bytes);
     try {
       const { next_offset, hosts } = await partition.append(bytes, bytes.flatMap(hosts_of));
-      if (boot.process.dead) return;
+      if (process.dead) return;
       if (this.ended) fail(`${this.name} takes records after an fsync that failed`);
       if (hosts.includes(null)) fail(`${this.name} acknowledges what it has not folded`);
       this.#acknowledged(records, next_offset);
     } catch (error) {
-      if (boot.process.dead) return;
+      if (process.dead) return;
       this.#refused(records, error, must_be_taken);
     }
   }
@@ -229,11 +229,11 @@ export class PartitionLife implements Inhabitant {
   #refused(records: Sent[], error: unknown, must_be_taken: boolean): void {
     if (!(error instanceof Problem)) throw error;
     const { code, message } = error;
-    const boot = this.#boot!;
+    const process = this.#process!;
     if (code !== "disk_full" && code !== "unavailable") fail(`${this.name} refuses with ${code}: ${message}`);
-    if (!disk_failed_at(boot, this.directory)) fail(`${this.name} refuses without a reason: ${message}`);
+    if (!disk_failed_at(process, this.directory)) fail(`${this.name} refuses without a reason: ${message}`);
     if (says_ended(message)) {
-      if (!sync_failed_at(boot, this.directory)) fail(`${this.name} ended without a reason: ${message}`);
+      if (!sync_failed_at(process, this.directory)) fail(`${this.name} ended without a reason: ${message}`);
       this.ended = true;
     } else if (this.ended) {
       fail(`${this.name} does not say that it has ended: ${message}`);
@@ -274,7 +274,7 @@ export class PartitionLife implements Inhabitant {
 
   abandon(): void {
     this.#partition = null;
-    this.#boot = null;
+    this.#process = null;
   }
 }
 
