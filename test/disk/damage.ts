@@ -74,6 +74,12 @@ function segments_in(directory: SimulatedDirectory, path: string): SegmentFile[]
   return segments;
 }
 
+/** Damage to the last commit can be told from a torn tail: an empty frame stands behind it, or it is an old segment's. */
+export function is_sealed(directory: SimulatedDirectory, path: string): boolean {
+  const last = segments_in(directory, path).at(-1)?.frames.at(-1);
+  return last === undefined || !holds_records(last);
+}
+
 /** Null: the log has nothing that could be damaged in a way that matters. */
 export function do_damage(directory: SimulatedDirectory, path: string, dice: Dice): Damage | null {
   const segments = segments_in(directory, path);

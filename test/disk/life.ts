@@ -8,7 +8,7 @@ import { error_code } from "#services/log/disk.js";
 import { create_registry, read_registry } from "#services/log/registry_file.js";
 import { CatalogLife } from "./catalog_life.js";
 import { CoreInstances } from "./core_instances.js";
-import { DAMAGE_KINDS, type Damage, do_damage } from "./damage.js";
+import { DAMAGE_KINDS, type Damage, do_damage, is_sealed } from "./damage.js";
 import { Dice } from "./dice.js";
 import { draw_fault, FAULT_NAMES, type Fault } from "./faults.js";
 import { HeldTimers } from "./held_timers.js";
@@ -380,7 +380,12 @@ class Life {
     this.#happened("clean stop");
     for (const inhabitant of this.#serving) {
       const { errors } = this.#running;
-      if (!errors.some(({ path }) => path.startsWith(inhabitant.directory))) this.#at_rest.add(inhabitant);
+      if (errors.some(({ path }) => path.startsWith(inhabitant.directory))) continue;
+      this.#at_rest.add(inhabitant);
+      const directory = this.#disk.directory(inhabitant.directory)!;
+      if (!this.#damaged.has(inhabitant) && !is_sealed(directory, inhabitant.directory)) {
+        fail(`${inhabitant.name} was closed, and has no empty frame at its end`);
+      }
     }
   }
 
