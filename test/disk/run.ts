@@ -1,20 +1,30 @@
-/** npm run test:disk -- --seed S --lives N: many lives, and what has happened in them. Exits with 1 on a failure. */
+/**
+ * npm run test:disk -- --seed S --lives N: many lives, and what has happened in them. Exits with 1 on a failure, and
+ * where something that is simulated never happened in a run that is long enough for all of it. It ends early after
+ * `--failures F`.
+ */
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { Worker } from "node:worker_threads";
 import { EVENT_KINDS } from "./life.js";
 import type { Lived } from "./run_worker.js";
 
-const FAILURES_MAX = 400;
+/** In so many lives everything of EVENT_KINDS has happened; the rarest is in about one of 170. */
+const LIVES_FOR_ALL_KINDS = 10_000;
 const PROGRESS_MS = 2000;
 
 const { values } = parseArgs({
-  options: { seed: { type: "string", default: "1" }, lives: { type: "string", default: "1000" } },
+  options: {
+    seed: { type: "string", default: "1" },
+    lives: { type: "string", default: "1000" },
+    failures: { type: "string", default: "400" },
+  },
 });
 const first_seed = Number(values.seed);
 const lives = Number(values.lives);
-if (!Number.isSafeInteger(first_seed) || !Number.isSafeInteger(lives) || lives < 1) {
-  console.error("usage: npm run test:disk -- --seed S --lives N");
+const failures_max = Number(values.failures);
+if (![first_seed, lives, failures_max].every(Number.isSafeInteger) || lives < 1 || failures_max < 1) {
+  console.error("usage: npm run test:disk -- --seed S --lives N --failures F");
   process.exit(2);
 }
 
@@ -51,7 +61,7 @@ function show_progress(): void {
 function work(): Promise<void> {
   const worker = new Worker(new URL("./run_worker.js", import.meta.url));
   const send_next = () => {
-    if (next === lives || failures.length >= FAILURES_MAX) return false;
+    if (next === lives || failures.length >= failures_max) return false;
     worker.postMessage(first_seed + next);
     next += 1;
     return true;
@@ -75,4 +85,6 @@ console.log(
   `${sum.lived} lives from seed ${first_seed} in ${seconds.toFixed(1)} s: ${sum.starts} starts, ` +
     `${sum.acknowledged} records acknowledged, ${sum.steps} steps of the disk, ${failures.length} failures`,
 );
-process.exitCode = failures.length === 0 ? 0 : 1;
+const missing = [...lives_with].filter(([, count]) => count === 0 && sum.lived >= LIVES_FOR_ALL_KINDS);
+for (const [kind] of missing) console.error(`the simulated disk lacks something: no life with ${kind}`);
+process.exitCode = failures.length === 0 && missing.length === 0 ? 0 : 1;
