@@ -240,8 +240,11 @@ class Life {
     let all = true;
     for (const [index, result] of opened.entries()) {
       const inhabitant = this.#inhabitants[index]!;
-      if (result.status === "rejected") all = this.#not_opened(result.reason, inhabitant.directory);
-      else if (this.#serves(inhabitant, result.value)) this.#serving.push(inhabitant);
+      if (result.status === "rejected") {
+        all = this.#not_opened(result.reason, inhabitant.directory);
+        const damaged = this.#damaged.get(inhabitant);
+        if (damaged !== undefined) damaged.perhaps_cut = true;
+      } else if (this.#serves(inhabitant, result.value)) this.#serving.push(inhabitant);
     }
     if (!all) return false;
     this.#at_rest.clear();
