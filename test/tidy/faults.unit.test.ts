@@ -11,7 +11,7 @@ const rows = page
   .filter((line) => line.startsWith("| "))
   .slice(2);
 
-test.each(rows.map((row) => [row.split(" | ")[0]!.slice(2), row]))(
+test.each(rows.map((row) => [row.split(" | ")[0]!.slice(2).trim(), row]))(
   "%s is shown by tests that exist",
   (_, row) => {
     const cited = [
