@@ -126,6 +126,7 @@ export class Core {
     let at = begin;
     do {
       const status = folded(core.fold_frames(at, end - at, WITH_CHAIN, 0n));
+      if (status !== "folded") return status;
       const to = address(core.folded_to());
       tell({
         bytes: to - at,
@@ -142,7 +143,6 @@ export class Core {
           core.chain_entry_count() * CHAIN_ENTRY_BYTES,
         ),
       });
-      if (status !== "folded") return status;
       at = to;
     } while (at < end);
     return "folded";

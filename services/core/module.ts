@@ -1,9 +1,17 @@
 /** The compiled core: one module for all instances; it can be handed to worker threads. */
+import { hash } from "node:crypto";
 import { readFileSync } from "node:fs";
+
+const CORE_FILE = new URL("../../core-wasm/core.wasm", import.meta.url);
 
 /** Reads and compiles the core that the build made. */
 export function load_core_module(): WebAssembly.Module {
-  return new WebAssembly.Module(readFileSync(new URL("../../core-wasm/core.wasm", import.meta.url)));
+  return new WebAssembly.Module(readFileSync(CORE_FILE));
+}
+
+/** SHA-256 of its binary, hex: an image is good for the very same binary only. */
+export function core_sha256(): string {
+  return hash("sha256", readFileSync(CORE_FILE), "hex");
 }
 
 /** Memory of an instance through views that are made anew when it has grown: growing detaches the old ones. */

@@ -48,6 +48,22 @@ export class Chains {
     return this.of_segment(segment).find(place);
   }
 
+  /** First offset of the segment's first frame that is later than the instant; null: the chain does not tell of one. */
+  first_later(segment: bigint, log_time_ms: number): bigint | null {
+    const chain = this.of_segment(segment);
+    if (segment === this.#writer_segment) this.#writer?.finish();
+    if (chain.from > 0) return null;
+    const i = chain.blocks.findIndex(
+      ({ frames, last_log_time_ms }) => frames > 0 && last_log_time_ms > log_time_ms,
+    );
+    const block = i < 0 ? null : chain.block(i);
+    for (let n = 0; block !== null && n < block.facts.frames; n++) {
+      const frame = block.frame(n);
+      if (frame.log_time_ms > log_time_ms) return frame.first_offset;
+    }
+    return null;
+  }
+
   /** All that was told is in the files. */
   async flush(): Promise<void> {
     await this.#writer?.flush();

@@ -93,13 +93,13 @@ export function read_whole(disk: Disk, path: string, bytes_max: number): Uint8Ar
 /** Suffix of a small file that is being written; one that is found was left by a crash and means nothing. */
 export const UNFINISHED_SUFFIX = ".new";
 
-/** Replaces a small file: afterwards, and after a crash in between, it is the old one or the new one, whole. */
-export async function write_whole(disk: Disk, path: string, bytes: Uint8Array): Promise<void> {
+/** Replaces a file: afterwards, and after a crash in between, it is the old one or the new one, whole. */
+export async function write_whole(disk: Disk, path: string, buffers: readonly Uint8Array[]): Promise<void> {
   const beside = path + UNFINISHED_SUFFIX;
   const file = await disk.open_write(beside);
   try {
     await file.truncate(0);
-    await file.write([bytes], 0);
+    await file.write(buffers, 0);
     await file.sync();
   } finally {
     await file.close();

@@ -266,11 +266,16 @@ export class Log {
     }
   }
 
+  /** The next append begins a segment of its own. */
+  end_segment(): void {
+    this.#writer.end_segment();
+  }
+
   /**
-   * The frame at a byte of a segment, read and checked by itself; null: no good frame with this checksum begins there,
-   * or it is not durable yet.
+   * The frame at a byte of a segment, read and checked by itself; null: no good frame with this checksum (null: with
+   * any) begins there, or it is not durable yet.
    */
-  frame_at({ segment: first_offset, byte }: FramesPlace, crc32: number): LogFrame | null {
+  frame_at({ segment: first_offset, byte }: FramesPlace, crc32: number | null): LogFrame | null {
     const segment = this.#state.segments.find((one) => one.first_offset === first_offset);
     if (segment === undefined || byte >= segment.bytes) return null;
     const file = this.#reader(segment);
@@ -283,7 +288,8 @@ export class Log {
     }
     const view = view_of(chunk);
     const frame = check_frame(chunk.subarray(0, filled), view, 0);
-    if (frame === null || typeof frame === "string" || view.getUint32(8, true) !== crc32) return null;
+    if (frame === null || typeof frame === "string") return null;
+    if (crc32 !== null && view.getUint32(8, true) !== crc32) return null;
     return log_frame(chunk, frame, 0);
   }
 

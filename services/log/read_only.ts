@@ -3,7 +3,14 @@ import { LogCorruption } from "./corruption.js";
 import type { Disk } from "./disk.js";
 import { encode_frames, frames_of, records_of, view_of } from "./frame.js";
 import { check_join, find_segments, type Place, segment_start } from "./recovery.js";
-import { type Cursor, type Fault, type Segment, scan } from "./segment.js";
+import {
+  type Cursor,
+  type Fault,
+  type FramesPlace,
+  type LogPosition,
+  type Segment,
+  scan,
+} from "./segment.js";
 import { find_witness } from "./torn_tail.js";
 
 export interface ReadOnlyOptions {
@@ -14,17 +21,20 @@ export interface ReadOnlyOptions {
   replica?: boolean;
   /** Records below are not handed over; a frame begins with it. Default: the first one. */
   from?: bigint;
+  /** As `from`, where it is known where that is: what stands before it in its segment is not read. */
+  position?: LogPosition | null;
   /** Records from here on are not handed over. Null: to the end, as a start would find it. */
   to: bigint | null;
   /** See ScanTarget. */
   buffer(): Uint8Array;
   /** Whole checked frames, every record below `to` once, in order. */
-  on_frames(frames: Uint8Array): void;
+  on_frames(frames: Uint8Array, place: FramesPlace): void;
 }
 
 /** Throws LogCorruption, also where the log ends before `to`. Nothing is written. */
 export async function read_log(options: ReadOnlyOptions): Promise<void> {
-  const { disk, directory, name, replica = false, from = 0n, to, buffer, on_frames } = options;
+  const { disk, directory, name, replica = false, position = null, to, buffer, on_frames } = options;
+  const from = position?.offset ?? options.from ?? 0n;
   const place: Place = { disk, directory, name, replica };
   const segments = await find_segments(place);
   const first = Math.max(
@@ -33,19 +43,30 @@ export async function read_log(options: ReadOnlyOptions): Promise<void> {
   );
   let cursor: Cursor = { position: 0, next_offset: 0n, log_time_ms: 0, last: null };
   let path = directory;
+  if (position !== null && position.segment !== segments[first]?.first_offset) {
+    throw new LogCorruption(name, directory, 0, position.offset, "the segment that has it is missing");
+  }
   for (const segment of segments.slice(first)) {
     if (to !== null && cursor.next_offset >= to) return;
     if (segment !== segments[first]) check_join(place, segment, cursor.next_offset);
     path = segment.path;
     cursor = { ...segment_start(segment), log_time_ms: cursor.log_time_ms };
+    if (position !== null && segment === segments[first]) {
+      cursor = {
+        position: position.byte,
+        next_offset: from,
+        log_time_ms: position.log_time_ms,
+        last: null,
+      };
+    }
     const file = disk.open_read(path);
     try {
       const target = {
         buffer,
-        on_frames(frames: Uint8Array) {
+        on_frames(frames: Uint8Array, at: FramesPlace) {
           // The cursor stands behind them already.
-          if (to === null || cursor.next_offset <= to) on_frames(frames);
-          else for (const part of parts_below(frames, to)) on_frames(part);
+          if (to === null || cursor.next_offset <= to) on_frames(frames, at);
+          else for (const part of parts_below(frames, to)) on_frames(part, at);
         },
       };
       const fault = await scan(segment, file, cursor, segment.bytes, name, replica, from, target);

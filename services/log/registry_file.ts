@@ -93,11 +93,9 @@ export async function create_registry(
   };
   try {
     await make_directory_durably(disk, directory);
-    await write_whole(
-      disk,
-      join(directory, FILE_NAME),
+    await write_whole(disk, join(directory, FILE_NAME), [
       new TextEncoder().encode(JSON.stringify(registry) + "\n"),
-    );
+    ]);
   } catch (error) {
     throw not_writable(directory, error);
   }

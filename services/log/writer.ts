@@ -66,6 +66,8 @@ export class Writer {
   #expected: bigint;
   #running: Promise<void> | null = null;
   #seal_wanted = false;
+  /** The next commit goes to a new segment. */
+  #segment_ends = false;
   #seal_timer: NodeJS.Timeout | null = null;
   /** Set once closing began: no more appends. */
   #closing: Promise<void> | null = null;
@@ -117,6 +119,10 @@ export class Writer {
       `the log ${name} cannot write as fast as records come: ${this.#waiting_bytes} bytes wait; send again later`,
       { limit: `${queue_bytes_max} bytes waiting` },
     );
+  }
+
+  end_segment(): void {
+    this.#segment_ends = true;
   }
 
   /** Writes what waits, then the empty frame, and lets go of the file. Never throws: what waits is answered. */
@@ -251,7 +257,9 @@ export class Writer {
   async #segment_for(commit_bytes: number): Promise<Segment> {
     const { segments, next_offset } = this.#state;
     const last = segments.at(-1);
-    const full = last !== undefined && last.bytes + commit_bytes > this.#options.segment_bytes_max;
+    const full =
+      last !== undefined &&
+      (this.#segment_ends || last.bytes + commit_bytes > this.#options.segment_bytes_max);
     // A segment without records has the name that a new one would get.
     if (last !== undefined && !(full && last.first_offset < next_offset)) return last;
     const path = join(this.#place.directory, segment_name(next_offset));
@@ -265,6 +273,7 @@ export class Writer {
     await this.#tail?.close().catch(() => {});
     this.#tail = tail;
     this.#tail_named = false;
+    this.#segment_ends = false;
     const segment = new_segment(next_offset, path);
     segments.push(segment);
     return segment;

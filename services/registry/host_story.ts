@@ -4,12 +4,13 @@
  */
 import type { Anomaly, Effect } from "../core/codes.js";
 import type { Configuration, Core, CoreState } from "../core/core.js";
-import { batch_spans, decode_event, encode_batch, type HostEvent } from "../events/codec.js";
+import type { HostEvent } from "../events/codec.js";
 import { change_of } from "../events/schema.js";
 import { u64_to_bigint } from "../events/u64.js";
-import { records_of } from "../log/frame.js";
 import type { Log } from "../log/log.js";
 import type { CatalogFacts } from "./catalog_feed.js";
+import { host_events } from "./host_events.js";
+import type { FoundEvent } from "./partition.js";
 import { type StateLife, state_lives } from "./state_life.js";
 
 /** Of a patch on the stack. */
@@ -47,19 +48,12 @@ export interface ScratchCores {
 
 export interface StorySource {
   log: Log;
+  /** Where the chain finds the host's events; null: it does not. */
+  found: FoundEvent[] | null;
   facts: CatalogFacts;
   scratch: ScratchCores;
-}
-
-/** The host's part of a record that the fold takes: its events' bytes, each as a batch of one. */
-function* events_of(core: Core, record: Uint8Array, host_id: string, needle: Buffer) {
-  const bytes = Buffer.from(record.buffer, record.byteOffset, record.length);
-  if (!bytes.includes(needle) || !core.takes_record(record)) return;
-  for (const { index, start, end } of batch_spans(record)) {
-    if (!bytes.subarray(start, end).includes(needle)) continue;
-    const event = decode_event(record.subarray(start, end));
-    if (event.host_id === host_id) yield { index, event, batch: encode_batch([record.slice(start, end)]) };
-  }
+  /** Of the log, as far as it is known at the instant. */
+  next_offset: bigint;
 }
 
 export class HostStory {
@@ -72,9 +66,6 @@ export class HostStory {
   #names = new Set<string>();
   #states: (CoreState[] | null)[] = [];
   #folded: { batch: Uint8Array; offset: bigint; index: number; log_time_ms: number }[] = [];
-  /** Next offset of what was read. */
-  next_offset = 0n;
-
   constructor(source: StorySource, host_id: string, known_at_ms: number | null) {
     this.#source = source;
     this.#core = source.scratch.take();
@@ -90,80 +81,79 @@ export class HostStory {
   /** In the log's order. Throws LogCorruption. */
   async *steps(): AsyncGenerator<StoryStep> {
     const core = this.#core;
-    const needle = Buffer.from(this.#host_id, "utf8");
+    const { log, found } = this.#source;
     let stack: Configuration["stack"] = [];
     let stream = 0n;
     let boot_id: string | null = null;
     let boot_time_unix_s: bigint | null = null;
     let arrivals = new Map<string, Arrival>();
     let completed = new Set<string>();
-    for await (const frame of this.#source.log.read(0n)) {
-      if (this.#known_at_ms !== null && frame.log_time_ms > this.#known_at_ms) return;
-      this.next_offset = frame.next_offset;
-      for (const { offset, log_time_ms, bytes } of records_of(frame.bytes)) {
-        for (const { index, event, batch } of events_of(core, bytes, this.#host_id, needle)) {
-          this.#folded.push({ batch, offset, index, log_time_ms });
-          if (core.fold_record(batch, { offset, index }, log_time_ms) !== "folded") {
-            throw new Error("one host's history does not fit into a core");
-          }
-          const { effect, anomalies, effective_time_ms, host } = core.outcome(0);
-          const facts = core.host(host);
-          const configuration = this.#configuration(facts.configuration);
-          const change = change_of(event);
-          if (effect === "applied") {
-            if (event.observed) {
-              boot_id = event.observed.boot_id?.length
-                ? Buffer.from(event.observed.boot_id).toString("hex")
-                : null;
-              boot_time_unix_s = u64_to_bigint(event.observed.boot_time_unix_s) || null;
-            } else if (facts.stream !== stream) {
-              boot_id = null;
-              boot_time_unix_s = null;
-            }
-          }
-          stream = facts.stream;
-          const disabled = change === "disabled" ? (event.disabled?.patch?.name ?? null) : null;
-          const states = state_lives(
-            stack,
-            configuration.stack,
-            (manifest) => this.#states[manifest] ?? null,
-            disabled,
-            disabled !== null && completed.has(disabled),
-          );
-          const arrival = { effective_time_ms, offset, index };
-          arrivals = new Map(
-            configuration.stack.map(({ name }) => [name, arrivals.get(name) ?? arrival] as const),
-          );
-          const stood = new Set(stack.map((entry) => entry.name));
-          completed = new Set(
-            configuration.stack
-              .filter(
-                ({ name, phase }) =>
-                  phase === "enabled" || completed.has(name) || (phase === "disabling" && !stood.has(name)),
-              )
-              .map((entry) => entry.name),
-          );
-          stack = configuration.stack;
-          yield {
-            offset,
-            index,
-            log_time_ms,
-            event,
-            effect,
-            anomalies,
-            effective_time_ms,
-            configuration,
-            stream,
-            sequence: facts.sequence,
-            boot_id,
-            boot_time_unix_s,
-            arrivals,
-            states,
-          };
+    for await (const told of host_events(log, this.#host_id, found, this.#known_at_ms, core)) {
+      const { offset, index, log_time_ms, event, batch } = told;
+      this.#folded.push({ batch, offset, index, log_time_ms });
+      if (core.fold_record(batch, { offset, index }, log_time_ms) !== "folded") {
+        throw new Error("one host's history does not fit into a core");
+      }
+      const { effect, anomalies, effective_time_ms, host } = core.outcome(0);
+      const facts = core.host(host);
+      const configuration = this.#configuration(facts.configuration);
+      const change = change_of(event);
+      if (effect === "applied") {
+        if (event.observed) {
+          boot_id = event.observed.boot_id?.length
+            ? Buffer.from(event.observed.boot_id).toString("hex")
+            : null;
+          boot_time_unix_s = u64_to_bigint(event.observed.boot_time_unix_s) || null;
+        } else if (facts.stream !== stream) {
+          boot_id = null;
+          boot_time_unix_s = null;
         }
       }
+      stream = facts.stream;
+      const disabled = change === "disabled" ? (event.disabled?.patch?.name ?? null) : null;
+      const states = state_lives(
+        stack,
+        configuration.stack,
+        (manifest) => this.#states[manifest] ?? null,
+        disabled,
+        disabled !== null && completed.has(disabled),
+      );
+      const arrival = { effective_time_ms, offset, index };
+      arrivals = new Map(
+        configuration.stack.map(({ name }) => [name, arrivals.get(name) ?? arrival] as const),
+      );
+      const stood = new Set(stack.map((entry) => entry.name));
+      completed = new Set(
+        configuration.stack
+          .filter(
+            ({ name, phase }) =>
+              phase === "enabled" || completed.has(name) || (phase === "disabling" && !stood.has(name)),
+          )
+          .map((entry) => entry.name),
+      );
+      stack = configuration.stack;
+      yield {
+        offset,
+        index,
+        log_time_ms,
+        event,
+        effect,
+        anomalies,
+        effective_time_ms,
+        configuration,
+        stream,
+        sequence: facts.sequence,
+        boot_id,
+        boot_time_unix_s,
+        arrivals,
+        states,
+      };
     }
-    this.next_offset = this.#source.log.next_offset;
+  }
+
+  /** Of what was read. */
+  get next_offset(): bigint {
+    return this.#source.next_offset;
   }
 
   /** Folds the first `count` steps anew, so that the core stands where it stood after them; the host's number. */

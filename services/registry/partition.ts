@@ -1,36 +1,69 @@
 /** One partition: its log and its core. What the log has made durable is folded; what is folded is served. */
-import { join } from "node:path";
 import { Core } from "../core/core.js";
 import type { Digest } from "../core/digest.js";
 import { digest_of_core } from "../core/digest.js";
 import { Problem } from "../events/problem.js";
+import type { ChainedEvent, EventPlace } from "../log/chain_block.js";
+import { Chains } from "../log/chains.js";
 import { LogCorruption } from "../log/corruption.js";
 import type { Disk } from "../log/disk.js";
 import { disk_problem } from "../log/disk_problem.js";
 import { Log } from "../log/log.js";
-import { SEGMENT_BYTES_MAX } from "../log/segment.js";
+import { type FramesPlace, type LogPosition, SEGMENT_BYTES_MAX } from "../log/segment.js";
 import { Waiters } from "../log/waiters.js";
 import { apply_fact, type CatalogFact } from "./catalog_feed.js";
+import type { ChainGap } from "./keep.js";
+import { core_options, log_directory, type RegistryPlace } from "./partition_place.js";
 import type { Behind } from "./positions.js";
 import { demand_of, PromisedRoom } from "./promised_room.js";
 import type { AppendAnswer, PartitionStatus } from "./shard_protocol.js";
+import { restore_core } from "./snapshots.js";
 
 export interface PartitionOptions {
   disk: Disk;
-  directory: string;
-  module: WebAssembly.Module;
+  place: RegistryPlace;
   partition: number;
-  partition_count: number;
-  seed: bigint;
-  memory_bytes_max: number;
   /** See LogOptions. */
   segment_bytes_max?: number;
+  /** Told of snapshots that are not used, and why. */
+  report(message: string): void;
   now(): number;
 }
 
-/** DIR/log/<partition>. */
-export function log_directory(registry: string, name: string | number): string {
-  return join(registry, "log", String(name));
+/** An event of a host, and where its frame stands. */
+export interface FoundEvent extends EventPlace, FramesPlace {
+  frame_crc32: number;
+}
+
+/** What follows the log: the core, the chain beside the log, and those who wait for a position. */
+class Follower {
+  readonly waiters = new Waiters();
+  /** Of frames, followed since the last snapshot. */
+  bytes = 0;
+
+  constructor(
+    readonly core: Core,
+    readonly chains: Chains,
+  ) {}
+
+  on_frames(frames: Uint8Array, { segment, byte }: FramesPlace): void {
+    const { core, chains, waiters } = this;
+    let at = byte;
+    const status = core.fold_chained(frames, (piece) => {
+      chains.tell({ segment, byte: at }, piece.bytes, core.next_offset, piece);
+      at += piece.bytes;
+    });
+    this.bytes += frames.length;
+    waiters.folded_to(core.next_offset);
+    // Events beyond a full core stay unapplied; the partition says that it is full.
+    if (status === "partition_full") waiters.give_up();
+  }
+}
+
+interface Opened {
+  log: Log;
+  torn: string | null;
+  snapshot_log_time_ms: number | null;
 }
 
 export class Partition {
@@ -38,59 +71,57 @@ export class Partition {
   readonly core: Core;
   readonly log: Log | null;
   readonly torn: string | null;
-  readonly #waiters: Waiters;
+  readonly #follower: Follower;
   readonly #room: PromisedRoom;
+  /** Of what was followed, what stands before the position that was given last. */
+  #bytes_at_position = 0;
+  #snapshot_log_time_ms: number | null;
   #broken: string | null;
 
-  private constructor(
-    partition: number,
-    core: Core,
-    log: Log | null,
-    torn: string | null,
-    broken: string | null,
-    waiters: Waiters,
-  ) {
+  private constructor(partition: number, follower: Follower, opened: Opened | string) {
     this.partition = partition;
-    this.core = core;
-    this.log = log;
-    this.torn = torn;
-    this.#broken = broken;
-    this.#waiters = waiters;
-    this.#room = new PromisedRoom(core);
+    this.core = follower.core;
+    this.#follower = follower;
+    this.#room = new PromisedRoom(follower.core);
+    const is_open = typeof opened !== "string";
+    this.log = is_open ? opened.log : null;
+    this.torn = is_open ? opened.torn : null;
+    this.#snapshot_log_time_ms = is_open ? opened.snapshot_log_time_ms : null;
+    this.#broken = is_open ? null : opened;
   }
 
   /**
-   * Reads, checks and folds the log once. One that is corrupt makes a broken partition, of which nothing is served.
-   * Throws Problem where the disk does not let it.
+   * Goes on from the newest good snapshot: reads, checks and folds what follows it. A log that is corrupt there makes a
+   * broken partition, of which nothing is served. Throws Problem where the disk does not let it.
    */
   static async open(options: PartitionOptions): Promise<Partition> {
-    const { disk, module, partition, partition_count, seed, memory_bytes_max, now } = options;
+    const { disk, place, partition, report, now } = options;
     const { segment_bytes_max = SEGMENT_BYTES_MAX } = options;
-    const core = new Core(module, { partition, partitions: partition_count, memory_bytes_max, seed });
-    const waiters = new Waiters();
+    const core = new Core(place.module, core_options(place, partition));
+    const directory = log_directory(place.directory, partition);
+    const follower = new Follower(core, new Chains(disk, directory));
     try {
+      const snapshot = await restore_core(disk, place, core, partition, report);
       const { log, torn } = await Log.open({
         disk,
-        directory: log_directory(options.directory, partition),
+        directory,
         name: `partition ${partition}`,
         segment_bytes_max,
         now,
+        from: snapshot?.position ?? null,
         buffer: () => core.input(core.input_bytes_max),
-        // Events beyond a full core stay unapplied; `full` says so.
-        on_frames(frames) {
-          const folded = core.fold_frames(frames, false);
-          waiters.folded_to(core.next_offset);
-          if (folded === "partition_full") waiters.give_up();
-        },
+        on_frames: (frames, at) => follower.on_frames(frames, at),
       });
       const cut =
         torn &&
         `${torn.file}: cut ${torn.bytes} bytes at byte ${torn.byte}, offset ${torn.offset} (${torn.reason})`;
-      return new Partition(partition, core, log, cut, null, waiters);
+      const snapshot_log_time_ms = snapshot?.position.log_time_ms ?? null;
+      return new Partition(partition, follower, { log, torn: cut, snapshot_log_time_ms });
     } catch (error) {
+      await follower.chains.close();
       if (!(error instanceof LogCorruption))
         throw disk_problem(error, `partition ${partition} cannot be opened`);
-      return new Partition(partition, core, null, null, error.message, waiters);
+      return new Partition(partition, follower, error.message);
     }
   }
 
@@ -136,7 +167,7 @@ export class Partition {
   /** Resolves with whether it is folded up to the offset: false after `wait_ms`, and at once where it is broken. */
   async folded(next_offset: bigint, wait_ms: number): Promise<boolean> {
     if (!this.serves) return false;
-    return this.core.next_offset >= next_offset || this.#waiters.wait(next_offset, wait_ms);
+    return this.core.next_offset >= next_offset || this.#follower.waiters.wait(next_offset, wait_ms);
   }
 
   /** Null: it is folded up to the offset, and serves. */
@@ -155,6 +186,85 @@ export class Partition {
         `${core.memory_used_bytes} bytes; nothing was stored there`,
       { limit: `${core.memory_used_bytes} bytes of memory a partition` },
     );
+  }
+
+  /** Every event of the host, oldest first, as the chain leads to it; null: it does not lead to all of them. */
+  events_of(host: number): FoundEvent[] | null {
+    const log = this.serving_log();
+    const found: FoundEvent[] = [];
+    let at: EventPlace | null = this.core.host(host).position;
+    while (at !== null) {
+      const { offset, index }: EventPlace = at;
+      const segment = log.segment_of(offset);
+      if (segment === null) return null;
+      const told: ChainedEvent | null = this.#follower.chains.find(segment, at);
+      if (told === null) return null;
+      found.push({ offset, index, segment, byte: told.frame_byte, frame_crc32: told.frame_crc32 });
+      // Whatever stands in a file: the walk ends.
+      if (told.previous !== null && !is_before(told.previous, at)) return null;
+      at = told.previous;
+    }
+    return found.reverse();
+  }
+
+  /** The log's end, with a chain that is in its files up to there; `durable`: so that a crash leaves it there. */
+  async chained_position(durable: boolean): Promise<LogPosition> {
+    const { position } = this.serving_log();
+    if (durable) this.#bytes_at_position = this.#follower.bytes;
+    await (durable ? this.#follower.chains.sync() : this.#follower.chains.flush());
+    return position;
+  }
+
+  /**
+   * Segments whose chain is missing or incomplete, and that nothing is written to any more. The one that is written to
+   * is ended if it is one of them: its chain can be made anew then.
+   */
+  chain_gaps(): ChainGap[] {
+    const { log } = this;
+    if (log === null || !this.serves) return [];
+    const { partition } = this;
+    const segments = log.segments;
+    const gaps: ChainGap[] = [];
+    for (const [i, { first_offset: segment, bytes }] of segments.entries()) {
+      const chain = this.#follower.chains.of_segment(segment);
+      const next = segments[i + 1];
+      if (next === undefined) {
+        if (chain.from > 0) log.end_segment();
+      } else if (chain.from > 0 || chain.to < bytes) {
+        gaps.push({ partition, segment, next_segment: next.first_offset });
+      }
+    }
+    return gaps;
+  }
+
+  /** A snapshot of the position that `chained_position` gave last is there. */
+  snapshot_made(log_time_ms: number): void {
+    this.#follower.bytes -= this.#bytes_at_position;
+    this.#bytes_at_position = 0;
+    this.#snapshot_log_time_ms = log_time_ms;
+  }
+
+  /** The file of a segment's chain was made anew. */
+  chain_made(segment: bigint): void {
+    this.#follower.chains.forget(segment);
+  }
+
+  /** How far the log was at an instant: its next offset by what had arrived then. */
+  async next_offset_at(known_at_ms: number): Promise<bigint> {
+    const log = this.serving_log();
+    if (known_at_ms >= log.last_log_time_ms) return log.next_offset;
+    let segment = 0n;
+    for (const { first_offset } of log.segments) {
+      const first = log.frame_at({ segment: first_offset, byte: 0 }, null);
+      if (first === null || first.log_time_ms > known_at_ms) break;
+      segment = first_offset;
+    }
+    const later = this.#follower.chains.first_later(segment, known_at_ms);
+    if (later !== null) return later;
+    for await (const frame of log.read(segment)) {
+      if (frame.log_time_ms > known_at_ms) return frame.first_offset;
+    }
+    return log.next_offset;
   }
 
   apply_fact(fact: CatalogFact): void {
@@ -176,6 +286,8 @@ export class Partition {
       configurations: core.configuration_count,
       events: core.events_folded,
       log_bytes: log?.bytes ?? 0,
+      unsnapshotted_bytes: this.#follower.bytes,
+      snapshot_log_time_ms: this.#snapshot_log_time_ms,
       memory_bytes: core.memory_used_bytes,
       records_quarantined: core.records_quarantined,
       anomalies: core.anomalies_seen(),
@@ -183,7 +295,12 @@ export class Partition {
   }
 
   async close(): Promise<void> {
-    this.#waiters.give_up();
+    this.#follower.waiters.give_up();
     await this.log?.close();
+    await this.#follower.chains.close();
   }
+}
+
+function is_before(a: EventPlace, b: EventPlace): boolean {
+  return a.offset < b.offset || (a.offset === b.offset && a.index < b.index);
 }

@@ -4,7 +4,7 @@ import { availableParallelism } from "node:os";
 import { Catalog } from "../catalog/catalog.js";
 import type { Published } from "../catalog/manifests.js";
 import { MEMORY_BYTES_MAX } from "../core/core.js";
-import { load_core_module } from "../core/module.js";
+import { core_sha256, load_core_module } from "../core/module.js";
 import { WayIn } from "../core/way_in.js";
 import type { Manifest } from "../events/codec.js";
 import { partition_of } from "../events/partition.js";
@@ -30,7 +30,8 @@ import type {
 } from "./answers.js";
 import { type CatalogFact, catalog_fact } from "./catalog_feed.js";
 import { check_answer, host_verdict } from "./check_answers.js";
-import { log_directory } from "./partition.js";
+import { Keeper, RETENTION_DEFAULT, SNAPSHOT_AFTER_BYTES_DEFAULT } from "./keeper.js";
+import { log_directory, type RegistryPlace } from "./partition_place.js";
 import { type Behind, type MinPosition, not_caught_up } from "./positions.js";
 import type {
   Candidate,
@@ -69,6 +70,8 @@ export interface RegistryOptions {
   /** Worker threads; default: cores less one, at least one. */
   shards?: number;
   stale_after_ms?: number;
+  /** A snapshot of a partition is made when so much of its log is in none. */
+  snapshot_after_bytes?: number;
   /** For messages about what the start found: a torn tail, a broken partition. */
   report?(message: string): void;
   now?(): number;
@@ -80,6 +83,8 @@ interface Parts {
   shards: ShardClient[];
   partitions: number;
   now(): number;
+  /** Null: no snapshots are made. */
+  keeper: Keeper | null;
 }
 
 /** Throws Problem: `unavailable` where another process has the directory, others where it is no registry. */
@@ -102,27 +107,29 @@ export async function open_registry(options: RegistryOptions): Promise<Registry>
     const file =
       (await read_registry(node_disk, data, options.partitions)) ??
       (await create_registry(node_disk, data, facts));
-    return await open_claimed(options, claim, file.partitions, seed_of(file.registry_id), report, now);
+    const place: RegistryPlace = {
+      directory: data,
+      registry_id: file.registry_id,
+      partition_count: file.partitions,
+      module: load_core_module(),
+      core_sha256: core_sha256(),
+      memory_bytes_max: MEMORY_BYTES_MAX,
+    };
+    return await open_claimed(options, claim, place, report, now);
   } catch (error) {
     claim.release();
     throw error;
   }
 }
 
-/** Another registry has other hash tables, so that hosts chosen to collide in one do not in the next. */
-function seed_of(registry_id: string): bigint {
-  return BigInt(`0x${registry_id.replaceAll("-", "").slice(0, 16)}`);
-}
-
 async function open_claimed(
   options: RegistryOptions,
   claim: Claim,
-  partitions: number,
-  seed: bigint,
+  place: RegistryPlace,
   report: (message: string) => void,
   now: () => number,
 ): Promise<Registry> {
-  const module = load_core_module();
+  const { partition_count: partitions } = place;
   const facts: CatalogFact[] = [];
   const shards: ShardClient[] = [];
   const { catalog, torn } = await open_catalog(options.data, now, (fact) => {
@@ -137,13 +144,9 @@ async function open_claimed(
     const started = await Promise.allSettled(
       Array.from({ length: count }, (_, shard) =>
         ShardClient.start({
-          module,
-          directory: options.data,
-          partition_count: partitions,
+          place,
           partitions: all.filter((partition) => partition % count === shard),
-          seed,
           stale_after_ms: options.stale_after_ms ?? STALE_AFTER_MS_DEFAULT,
-          memory_bytes_max: MEMORY_BYTES_MAX,
           catalog: facts,
         }),
       ),
@@ -151,12 +154,23 @@ async function open_claimed(
     for (const result of started) if (result.status === "fulfilled") shards.push(result.value.shard);
     for (const result of started) {
       if (result.status === "rejected") throw result.reason;
-      for (const status of result.value.status) {
+      const { status: all_status, refused_snapshots } = result.value.started;
+      for (const message of refused_snapshots) report(message);
+      for (const status of all_status) {
         if (status.torn) report(`partition ${status.partition}: ${status.torn}`);
         if (status.broken) report(`partition ${status.partition} is broken: ${status.broken}`);
       }
     }
-    return new Registry({ claim, catalog, shards, partitions, now }, new WayIn(module));
+    const keeper = new Keeper({
+      place,
+      shards,
+      retention: RETENTION_DEFAULT,
+      after_bytes: options.snapshot_after_bytes ?? SNAPSHOT_AFTER_BYTES_DEFAULT,
+      report,
+      now,
+    });
+    keeper.start();
+    return new Registry({ claim, catalog, shards, partitions, now, keeper }, new WayIn(place.module));
   } catch (error) {
     await Promise.all(shards.map((shard) => shard.close()));
     await catalog.close();
@@ -409,7 +423,8 @@ export class Registry implements RegistryService {
   }
 
   async close(): Promise<void> {
-    const { shards, catalog, claim } = this.#parts;
+    const { shards, catalog, claim, keeper } = this.#parts;
+    await keeper?.close();
     await Promise.all(shards.map((shard) => shard.close()));
     await catalog.close();
     claim.release();

@@ -17,6 +17,7 @@ import {
 } from "./host_answers.js";
 import { HostStory, type ScratchCores } from "./host_story.js";
 import { Partition } from "./partition.js";
+import { core_options } from "./partition_place.js";
 import type { Instant } from "./service.js";
 import type {
   Answer,
@@ -59,30 +60,26 @@ export class Shard implements ShardWork {
   readonly #lists = new Map<number, OpenList>();
   #next_list = 1;
 
-  private constructor(start: ShardStart, partitions: Partition[], facts: CatalogFacts) {
+  private constructor(
+    start: ShardStart,
+    partitions: Partition[],
+    facts: CatalogFacts,
+    /** Snapshots that the start did not use, and why. */
+    readonly refused_snapshots: readonly string[],
+  ) {
     this.#start = start;
     this.#partitions = new Map(partitions.map((partition) => [partition.partition, partition]));
     this.#facts = facts;
   }
 
   static async open(start: ShardStart, disk: Disk, now: () => number): Promise<Shard> {
-    const { directory, module, partition_count, seed, memory_bytes_max } = start;
     const partitions: Partition[] = [];
+    const refused: string[] = [];
+    const report = (message: string) => void refused.push(message);
     for (const partition of start.partitions) {
-      partitions.push(
-        await Partition.open({
-          disk,
-          directory,
-          module,
-          partition,
-          partition_count,
-          seed,
-          memory_bytes_max,
-          now,
-        }),
-      );
+      partitions.push(await Partition.open({ disk, place: start.place, partition, report, now }));
     }
-    const shard = new Shard(start, partitions, new CatalogFacts());
+    const shard = new Shard(start, partitions, new CatalogFacts(), refused);
     for (const fact of start.catalog) shard.catalog(fact);
     return shard;
   }
@@ -120,13 +117,30 @@ export class Shard implements ShardWork {
     return this.#tell(question, (story) => state_answer(question, story, state, lookup));
   }
 
-  history(partition: number, host_id: string, instant: Instant): number | null {
+  /** Where the log ends, with its chain in its files up to there. */
+  chained_position(partition: number, durable: boolean) {
+    return this.#partition(partition).chained_position(durable);
+  }
+
+  chain_gaps() {
+    return [...this.#partitions.values()].flatMap((partition) => partition.chain_gaps());
+  }
+
+  chain_made(partition: number, segment: bigint): void {
+    this.#partition(partition).chain_made(segment);
+  }
+
+  snapshot_made(partition: number, log_time_ms: number): void {
+    this.#partition(partition).snapshot_made(log_time_ms);
+  }
+
+  async history(partition: number, host_id: string, instant: Instant): Promise<number | null> {
     if (this.#lists.size >= LISTS_MAX) {
       throw new Problem("busy", `${this.#lists.size} histories are being read; ask again later`, {
         limit: `${LISTS_MAX} histories at once`,
       });
     }
-    const story = this.#story(partition, host_id, instant);
+    const story = await this.#story(partition, host_id, instant);
     if (story === null) return null;
     const { as_of_ms } = instant;
     async function* entries(told: HostStory): AsyncGenerator<HistoryEntry> {
@@ -263,19 +277,23 @@ export class Shard implements ShardWork {
   }
 
   /** Null: the host is not known at all, which costs no reading. */
-  #story(partition: number, host_id: string, instant: Instant): HostStory | null {
+  async #story(partition: number, host_id: string, instant: Instant): Promise<HostStory | null> {
     const owned = this.#partition(partition);
     const log = owned.serving_log();
-    if (owned.core.find_host(host_id) === null) return null;
-    const source = { log, facts: this.#facts, scratch: this.#scratch_of(partition) };
-    return new HostStory(source, host_id, instant.known_at_ms ?? null);
+    const host = owned.core.find_host(host_id);
+    if (host === null) return null;
+    const { known_at_ms = null } = instant;
+    const found = owned.events_of(host);
+    const next_offset = known_at_ms === null ? log.next_offset : await owned.next_offset_at(known_at_ms);
+    const scratch = this.#scratch_of(partition);
+    return new HostStory({ log, found, facts: this.#facts, scratch, next_offset }, host_id, known_at_ms);
   }
 
   async #tell<Told>(
     question: HostQuestion,
     tell: (story: HostStory) => Promise<Told | null>,
   ): Promise<Told | null> {
-    const story = this.#story(question.partition, question.host_id, question.instant);
+    const story = await this.#story(question.partition, question.host_id, question.instant);
     if (story === null) return null;
     try {
       return await tell(story);
@@ -286,19 +304,14 @@ export class Shard implements ShardWork {
 
   /** Cores are kept for the next story: each holds address space until the garbage collector comes by. */
   #scratch_of(partition: number): ScratchCores {
-    const { module, partition_count, seed } = this.#start;
-    const options = {
-      partition,
-      partitions: partition_count,
-      seed,
-      memory_bytes_max: STORY_MEMORY_BYTES_MAX,
-    };
+    const { place } = this.#start;
+    const options = { ...core_options(place, partition), memory_bytes_max: STORY_MEMORY_BYTES_MAX };
     const free = this.#scratch.get(partition) ?? [];
     this.#scratch.set(partition, free);
     return {
       take() {
         const core = free.pop();
-        if (core === undefined) return new Core(module, options);
+        if (core === undefined) return new Core(place.module, options);
         core.restart(options);
         return core;
       },

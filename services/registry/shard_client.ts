@@ -5,10 +5,10 @@ import type {
   Answer,
   Arguments,
   Operation,
-  PartitionStatus,
   ShardRequest,
   ShardResponse,
   ShardStart,
+  ShardStarted,
 } from "./shard_protocol.js";
 
 /** Requests of a shard that wait for its answer at once. */
@@ -71,11 +71,11 @@ export class ShardClient {
   static async start(
     start: ShardStart,
     thread: ShardThread = new Worker(new URL("./shard_worker.js", import.meta.url), { workerData: start }),
-  ): Promise<{ shard: ShardClient; status: PartitionStatus[] }> {
+  ): Promise<{ shard: ShardClient; started: ShardStarted }> {
     const shard = new ShardClient(start, thread);
     try {
-      const status = (await shard.#wait(0, "always_taken", 0)) as PartitionStatus[];
-      return { shard, status };
+      const started = (await shard.#wait(0, "always_taken", 0)) as ShardStarted;
+      return { shard, started };
     } catch (error) {
       await shard.#thread.terminate();
       throw error;

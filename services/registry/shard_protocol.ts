@@ -7,24 +7,28 @@ import type { Knowledge, Reason, Verdict, Warning } from "../core/codes.js";
 import type { CheckConflict, CheckOutcome } from "../core/core.js";
 import type { HostHashes } from "../core/host_hashes.js";
 import type { ProblemCode, ProblemParts } from "../events/problem.js";
+import type { LogPosition } from "../log/segment.js";
 import type { FleetRow, HistoryEntry, HostAnswer, StateAnswer } from "./answers.js";
 import type { CatalogFact } from "./catalog_feed.js";
+import type { ChainGap } from "./keep.js";
+import type { RegistryPlace } from "./partition_place.js";
 import type { Behind } from "./positions.js";
 import type { Candidate, Instant, StateLookup } from "./service.js";
 
 /** What a worker is started with. */
 export interface ShardStart {
-  module: WebAssembly.Module;
-  /** The registry's directory. */
-  directory: string;
-  /** All of the registry's. */
-  partition_count: number;
+  place: RegistryPlace;
   /** The shard's own. */
   partitions: number[];
-  seed: bigint;
   stale_after_ms: number;
-  memory_bytes_max: number;
   catalog: CatalogFact[];
+}
+
+/** What a worker says when it has read its logs. */
+export interface ShardStarted {
+  status: PartitionStatus[];
+  /** Snapshots that were not used, and why; for messages. */
+  refused_snapshots: readonly string[];
 }
 
 export interface PartitionStatus {
@@ -38,6 +42,10 @@ export interface PartitionStatus {
   configurations: number;
   events: number;
   log_bytes: number;
+  /** Of the log, what no snapshot has, about. */
+  unsnapshotted_bytes: number;
+  /** Of the last snapshot; null: none is known. */
+  snapshot_log_time_ms: number | null;
   memory_bytes: number;
   records_quarantined: number;
   anomalies: Record<string, number>;
@@ -129,6 +137,13 @@ export interface ShardOperations {
     lookup: StateLookup | null,
     at_ms: number,
   ): StateAnswer | null;
+  /** `durable`: the chain too, so that a crash leaves it. */
+  chained_position(partition: number, durable: boolean): LogPosition;
+  /** Segments whose chain is to be made anew. */
+  chain_gaps(): ChainGap[];
+  chain_made(partition: number, segment: bigint): void;
+  /** Of the position that was given last as a durable one. */
+  snapshot_made(partition: number, log_time_ms: number): void;
   /** Opens a list; null: no such host. */
   history(partition: number, host_id: string, instant: Instant): number | null;
   pull(list: number): { items: HistoryEntry[]; done: boolean };

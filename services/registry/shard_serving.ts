@@ -4,7 +4,7 @@ import { Problem } from "../events/problem.js";
 import { LogCorruption } from "../log/corruption.js";
 import type { Disk } from "../log/disk.js";
 import { Shard, type ShardWork } from "./shard.js";
-import type { ShardRequest, ShardResponse, ShardStart } from "./shard_protocol.js";
+import type { ShardRequest, ShardResponse, ShardStart, ShardStarted } from "./shard_protocol.js";
 
 function refusal(id: number, error: unknown): ShardResponse {
   if (error instanceof Problem) {
@@ -37,7 +37,8 @@ export async function serve_shard(
   try {
     const shard = await Shard.open(start, disk, now);
     port.on("message", (request: ShardRequest) => void answer(shard, request));
-    port.postMessage({ id: 0, answer: shard.status() } satisfies ShardResponse);
+    const started: ShardStarted = { status: shard.status(), refused_snapshots: shard.refused_snapshots };
+    port.postMessage({ id: 0, answer: started } satisfies ShardResponse);
   } catch (error) {
     port.postMessage(refusal(0, error));
   }

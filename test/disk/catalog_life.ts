@@ -6,7 +6,7 @@ import { LogCorruption } from "#services/log/corruption.js";
 import { frames_of, records_of } from "#services/log/frame.js";
 import { read_log } from "#services/log/read_only.js";
 import { SCAN_BYTES } from "#services/log/segment.js";
-import { log_directory } from "#services/registry/partition.js";
+import { log_directory } from "#services/registry/partition_place.js";
 import {
   disk_failed_at,
   fail,

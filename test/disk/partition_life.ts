@@ -1,14 +1,15 @@
 /** One partition on the simulated disk: what it was sent, what it has acknowledged or served, and what it has now. */
 
 import { replay_partition } from "#services/audit/replay_partition.js";
-import { MEMORY_BYTES_MAX } from "#services/core/core.js";
 import { format_digest } from "#services/core/digest.js";
 import { Problem } from "#services/events/problem.js";
 import { klpstate } from "#services/events/proto.js";
 import { LogCorruption } from "#services/log/corruption.js";
 import { records_of } from "#services/log/frame.js";
-import { log_directory, Partition } from "#services/registry/partition.js";
+import { Partition } from "#services/registry/partition.js";
+import { log_directory } from "#services/registry/partition_place.js";
 import { core_module } from "../model/from_core.js";
+import { place_in } from "../model/place.js";
 import { apply_record, hosts_digest, new_registry, type RegistryModel } from "../model/registry.js";
 import {
   disk_failed_at,
@@ -89,12 +90,9 @@ export class PartitionLife implements Inhabitant {
     this.ended = false;
     const partition = await Partition.open({
       disk: process,
-      directory: this.#world.directory,
-      module: core_module,
+      place: place_in(this.#world.directory, PARTITIONS),
       partition: this.#number,
-      partition_count: PARTITIONS,
-      seed: 1n,
-      memory_bytes_max: MEMORY_BYTES_MAX,
+      report: () => {},
       segment_bytes_max: this.#world.segment_bytes_max,
       now: this.#world.now,
     });

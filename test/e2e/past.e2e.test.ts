@@ -13,7 +13,7 @@ import { Log } from "#services/log/log.js";
 import { node_disk } from "#services/log/node_disk.js";
 import { create_registry } from "#services/log/registry_file.js";
 import { HistoryEntry, HostAnswer, type ReplayAnswer, StateAnswer } from "#services/registry/answers.js";
-import { log_directory } from "#services/registry/partition.js";
+import { log_directory } from "#services/registry/partition_place.js";
 import { instants_of, random_catalog, random_log } from "../model/random.js";
 import { batch_of, events_of, fold_log, hosts_digest, type LogRecord } from "../model/registry.js";
 import {

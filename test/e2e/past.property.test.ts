@@ -3,14 +3,13 @@ import { rmSync } from "node:fs";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { Catalog } from "#services/catalog/catalog.js";
-import { MEMORY_BYTES_MAX } from "#services/core/core.js";
-import { load_core_module } from "#services/core/module.js";
 import { Problem } from "#services/events/problem.js";
 import { node_disk } from "#services/log/node_disk.js";
 import type { HistoryEntry } from "#services/registry/answers.js";
 import { catalog_fact } from "#services/registry/catalog_feed.js";
-import { log_directory } from "#services/registry/partition.js";
+import { log_directory } from "#services/registry/partition_place.js";
 import { Shard } from "#services/registry/shard.js";
+import { place_in } from "../model/place.js";
 import { instants_of, random_catalog, random_log } from "../model/random.js";
 import { fold_log, type LogRecord } from "../model/registry.js";
 import { temporary_directory } from "./klpstate.js";
@@ -25,7 +24,6 @@ import {
 } from "./past.js";
 import { view_of_answer } from "./views.js";
 
-const module = load_core_module();
 const HOUR_MS = 3_600_000;
 /** A failure is told in time, if not in its smallest form. */
 const SHRINK_FOR = { interruptAfterTimeLimit: 60_000 };
@@ -39,13 +37,9 @@ async function shard_with(
   let clock_ms = 0;
   const now = () => clock_ms;
   const start = {
-    module,
-    directory,
-    partition_count: 1,
+    place: place_in(directory, 1),
     partitions: [0],
-    seed: 7n,
     stale_after_ms: 26 * HOUR_MS,
-    memory_bytes_max: MEMORY_BYTES_MAX,
     catalog: [],
   };
   const shard = await Shard.open(start, node_disk, now);
@@ -80,7 +74,7 @@ async function offer(catalog: Catalog, { record }: TimedCatalogRecord): Promise<
 }
 
 async function list(shard: Shard, host_id: string, instant: object): Promise<HistoryEntry[] | null> {
-  const id = shard.history(0, host_id, instant);
+  const id = await shard.history(0, host_id, instant);
   if (id === null) return null;
   const entries: HistoryEntry[] = [];
   for (let done = false; !done; ) {

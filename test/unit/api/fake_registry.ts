@@ -231,6 +231,8 @@ export class FakeRegistry implements RegistryService {
       configurations: 1,
       events: 5,
       log_bytes: 100,
+      unsnapshotted_bytes: 100,
+      snapshot_log_time_ms: null,
       memory_bytes: 1_000,
       records_quarantined: 0,
       anomalies: { gap: 2 },

@@ -6,12 +6,13 @@ import { WayIn } from "#services/core/way_in.js";
 import { claim_directory } from "#services/log/claim.js";
 import type { Disk, WriteFile } from "#services/log/disk.js";
 import { node_disk } from "#services/log/node_disk.js";
-import { log_directory } from "#services/registry/partition.js";
+import { log_directory } from "#services/registry/partition_place.js";
 import { Registry } from "#services/registry/registry.js";
 import { ShardClient } from "#services/registry/shard_client.js";
 import type { ShardStart } from "#services/registry/shard_protocol.js";
 import { serve_shard } from "#services/registry/shard_serving.js";
 import { core_module } from "../../model/from_core.js";
+import { place_in } from "../../model/place.js";
 
 export async function open_in_process(
   data: string,
@@ -26,13 +27,9 @@ export async function open_in_process(
     on_change() {},
   });
   const start: ShardStart = {
-    module: core_module,
-    directory: data,
-    partition_count: 1,
+    place: place_in(data, 1, memory_bytes_max),
     partitions: [0],
-    seed: 1n,
     stale_after_ms: 1_000_000,
-    memory_bytes_max,
     catalog: [],
   };
   const { port1, port2 } = new MessageChannel();
@@ -40,7 +37,7 @@ export async function open_in_process(
   const opened = ShardClient.start(start, thread);
   await serve_shard(port2, start, disk, Date.now);
   const { shard } = await opened;
-  const parts = { claim, catalog, shards: [shard], partitions: 1, now: Date.now };
+  const parts = { claim, catalog, shards: [shard], partitions: 1, now: Date.now, keeper: null };
   return new Registry(parts, new WayIn(core_module));
 }
 

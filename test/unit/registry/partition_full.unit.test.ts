@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { encode_batch, encode_event, type HostEvent } from "#services/events/codec.js";
 import { klpstate } from "#services/events/proto.js";
 import { Partition } from "#services/registry/partition.js";
-import { core_module } from "../../model/from_core.js";
+import { place_in } from "../../model/place.js";
 import { new_core, observed } from "../core/fleet.js";
 import { HeldDisk } from "./in_process.js";
 
@@ -19,12 +19,9 @@ let partition: Partition;
 function open(): Promise<Partition> {
   return Partition.open({
     disk: slow.disk,
-    directory,
-    module: core_module,
+    place: place_in(directory, 1, MEMORY_BYTES_MAX),
     partition: 0,
-    partition_count: 1,
-    seed: 1n,
-    memory_bytes_max: MEMORY_BYTES_MAX,
+    report: () => {},
     now: Date.now,
   });
 }
