@@ -5,8 +5,9 @@ import { parseArgs } from "node:util";
 import { check_figure } from "./check.js";
 import { FOLD_FIGURES, fold_figures } from "./fold.js";
 import type { Figure } from "./measure.js";
+import { REPLAY_FIGURES, replay_figures } from "./replay.js";
 
-const FIGURES = [...FOLD_FIGURES, "check"];
+const FIGURES = [...FOLD_FIGURES, "check", ...REPLAY_FIGURES];
 
 function positive(name: string, text: string): number {
   const value = Number(text);
@@ -58,5 +59,9 @@ if (FOLD_FIGURES.some((name) => wanted.has(name))) {
   figures.push(...folded.filter((figure) => wanted.has(figure.name)));
 }
 if (wanted.has("check")) figures.push(check_figure(hosts));
+if (REPLAY_FIGURES.some((name) => wanted.has(name))) {
+  const replayed = await replay_figures(hosts, events);
+  figures.push(...replayed.filter((figure) => wanted.has(figure.name)));
+}
 for (const figure of figures) console.log(line_of(figure));
 if (values.json !== undefined) writeFileSync(values.json, JSON.stringify(figures, null, 2) + "\n");

@@ -24,12 +24,26 @@ export interface Run {
 }
 
 export function timed(work: () => void): Run {
-  const cpu = process.cpuUsage();
-  const start = process.hrtime.bigint();
+  const end = start();
   work();
-  const seconds = Number(process.hrtime.bigint() - start) / 1e9;
-  const { user, system } = process.cpuUsage(cpu);
-  return { seconds, cpu_seconds: (user + system) / 1e6 };
+  return end();
+}
+
+/** As `timed`, to when it resolves. */
+export async function timed_until(work: () => Promise<unknown>): Promise<Run> {
+  const end = start();
+  await work();
+  return end();
+}
+
+function start(): () => Run {
+  const cpu = process.cpuUsage();
+  const begin = process.hrtime.bigint();
+  return () => {
+    const seconds = Number(process.hrtime.bigint() - begin) / 1e9;
+    const { user, system } = process.cpuUsage(cpu);
+    return { seconds, cpu_seconds: (user + system) / 1e6 };
+  };
 }
 
 export function median(values: readonly number[]): number {
