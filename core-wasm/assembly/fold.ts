@@ -149,6 +149,7 @@ export const WITH_CHAIN: u32 = 2;
 export const AS_OF: u32 = 3;
 let mode: u32 = PLAIN;
 let as_of_ms: u64 = 0;
+let doubt_ms: u64 = 0;
 // Flags of an event in a fold as of an instant, beside HAS_LOSSES.
 const COUNTS: u32 = 2;
 const IN_DOUBT: u32 = 4;
@@ -399,7 +400,7 @@ function keep_as_of(into: usize, count: u32): u32 {
     const event = changetype<Event>(into + <usize>i * EVENT_STRIDE);
     const told = chain_entry();
     let flags: u32 = (told & TIME_MAX) <= as_of_ms ? COUNTS : 0;
-    if (<u32>(told >> EFFECT_SHIFT) == APPLIED && casts_doubt(event, as_of_ms)) flags |= IN_DOUBT;
+    if (<u32>(told >> EFFECT_SHIFT) == APPLIED && casts_doubt(event, doubt_ms)) flags |= IN_DOUBT;
     if (flags == 0) continue;
     event.flags |= flags;
     if (left != i) memory.copy(into + <usize>left * EVENT_STRIDE, changetype<usize>(event), EVENT_STRIDE);
@@ -504,11 +505,13 @@ function pass_log_time(time_ms: u64): void {
 
 /**
  * Folds whole frames (services/log/frame.ts has the layout), as `wanted` says: PLAIN, WITH_OUTCOMES, WITH_CHAIN or
- * AS_OF `instant_ms`. Records below `next_offset` were folded before and are passed over.
+ * AS_OF `up_to_ms`, with marks for who is in doubt at `instant_ms`. Records below `next_offset` were folded before and
+ * are passed over.
  */
-export function fold_frames(from: usize, length: u32, wanted: u32, instant_ms: u64): u32 {
+export function fold_frames(from: usize, length: u32, wanted: u32, up_to_ms: u64, instant_ms: u64): u32 {
   begin(wanted);
-  as_of_ms = instant_ms;
+  as_of_ms = up_to_ms;
+  doubt_ms = instant_ms;
   begin_chain();
   const end = from + length;
   let frame = from;

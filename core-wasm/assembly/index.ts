@@ -151,8 +151,8 @@ export function error_index(): u32 {
 // The fold.
 
 /** Folds the frames at an address within the input; `wanted` as in fold.ts. */
-export function fold_frames(at: usize, length: u32, wanted: u32, as_of_ms: u64): u32 {
-  return frames(at, length, wanted, as_of_ms);
+export function fold_frames(at: usize, length: u32, wanted: u32, up_to_ms: u64, doubt_ms: u64): u32 {
+  return frames(at, length, wanted, up_to_ms, doubt_ms);
 }
 /** Where the last call of `fold_frames` ended. */
 export function folded_to(): usize {

@@ -19,9 +19,11 @@ import {
   PAGE_ITEMS_MAX,
 } from "./lists.js";
 import {
+  INSTANT_PARAMETERS,
   POSITION_PARAMETERS,
   parse_candidate,
   parse_host_id,
+  parse_instant,
   refuse_first_issue,
   wait_for_position,
 } from "./parameters.js";
@@ -33,6 +35,7 @@ const CHECK_BODY_BYTES_MAX = 64 * 1024;
 /** In the query, as of every read, or in the body. */
 const CHECK_PARAMETERS = {
   max_age: z.string().optional().describe("such as 26h: hosts not heard of for longer are `unknown: stale`"),
+  ...INSTANT_PARAMETERS,
   ...POSITION_PARAMETERS,
 };
 const CheckQuery = z.strictObject(CHECK_PARAMETERS);
@@ -91,7 +94,8 @@ export function add_checks_routes(app: OpenAPIHono, registry: RegistryService): 
     const request = with_query(parse_request(await read_body(c, CHECK_BODY_BYTES_MAX)), c.req.query());
     const candidate = parse_candidate(request.patch, "patch");
     const max_age_ms = request.max_age === undefined ? undefined : parse_duration(request.max_age, "max_age");
-    const age = max_age_ms === undefined ? {} : { max_age_ms };
+    const instant = parse_instant(request);
+    const age = { instant, ...(max_age_ms !== undefined && { max_age_ms }) };
     const host_id = request.host_id === undefined ? undefined : parse_host_id(request.host_id);
     const after = request.cursor === undefined ? undefined : parse_cursor(request.cursor);
     await wait_for_position(registry, request);
@@ -101,7 +105,7 @@ export function add_checks_routes(app: OpenAPIHono, registry: RegistryService): 
     if (request.verdicts !== undefined) options.verdicts = request.verdicts;
     if (host_id !== undefined) {
       options.host_id = host_id;
-      if ((await registry.host(host_id, {})) === null) throw await not_known(registry, host_id, {});
+      if ((await registry.host(host_id, instant)) === null) throw await not_known(registry, host_id, instant);
     }
     if (after !== undefined) options.after = after;
     return answer_list(c, {

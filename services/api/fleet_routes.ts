@@ -3,15 +3,8 @@ import { createHash } from "node:crypto";
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { FleetRow } from "../registry/answers.js";
 import type { RegistryService } from "../registry/service.js";
-import {
-  answer_list,
-  bad_cursor,
-  broken_partitions,
-  list_content,
-  PAGE_PARAMETERS,
-  parse_limit,
-} from "./lists.js";
-import { POSITION_PARAMETERS, wait_for_position } from "./parameters.js";
+import { answer_list, bad_cursor, list_content, PAGE_PARAMETERS, parse_limit } from "./lists.js";
+import { INSTANT_PARAMETERS, POSITION_PARAMETERS, parse_instant, wait_for_position } from "./parameters.js";
 import { PROBLEM_RESPONSES } from "./problem_responses.js";
 
 const FleetDocument = FleetRow.openapi("Configuration");
@@ -20,7 +13,7 @@ const fleet_route = createRoute({
   method: "get",
   path: "/v1/fleet",
   summary: "Every configuration that hosts have, with their count; by kernel release and arch",
-  request: { query: z.strictObject({ ...POSITION_PARAMETERS, ...PAGE_PARAMETERS }) },
+  request: { query: z.strictObject({ ...INSTANT_PARAMETERS, ...POSITION_PARAMETERS, ...PAGE_PARAMETERS }) },
   responses: {
     200: { description: "A page, or every line", content: list_content("fleet", FleetDocument) },
     ...PROBLEM_RESPONSES,
@@ -33,14 +26,16 @@ export function add_fleet_routes(app: OpenAPIHono, registry: RegistryService): v
     const limit = parse_limit(query.limit);
     const after = query.cursor === undefined ? "" : parse_key(query.cursor);
     await wait_for_position(registry, query);
-    const rows = (await registry.fleet()).map((row) => ({ row, key: key_of(row) }));
+    const fleet = await registry.fleet(parse_instant(query));
+    const rows = fleet.rows.map((row) => ({ row, key: key_of(row) }));
     rows.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
     return answer_list(c, {
       name: "fleet",
       items: each(rows.filter(({ key }) => key > after).map(({ row }) => row)),
       cursor_of: (row) => Buffer.from(key_of(row)).toString("base64url"),
       limit,
-      missing_partitions: () => broken_partitions(registry),
+      missing_partitions: async () => fleet.missing_partitions,
+      at: fleet.at,
     });
   });
 }

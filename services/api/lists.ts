@@ -8,6 +8,7 @@ import { z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { shorten } from "../events/place.js";
 import { Problem } from "../events/problem.js";
+import { At } from "../registry/answers.js";
 import type { RegistryService } from "../registry/service.js";
 import { media_type_of } from "./body.js";
 
@@ -19,6 +20,9 @@ const CHUNK_BYTES = 64 * 1024;
 /** Says in an NDJSON answer what `missing_partitions` says in a document. */
 export const MISSING_PARTITIONS_HEADER = "klpstate-missing-partitions";
 
+/** Says in an NDJSON answer what `at` says in a document, as JSON. */
+export const AT_HEADER = "klpstate-at";
+
 /** What an answer is in each media type. With open keys, as the handler answers with a Response of its own making. */
 export type AnswerContent = Record<string, { schema: z.ZodType }>;
 
@@ -29,6 +33,7 @@ export function list_content(name: string, item: z.ZodType): AnswerContent {
     next: z.string().nullable().describe("`cursor` of the next page; null: this is the last"),
     complete: z.boolean(),
     missing_partitions: z.array(z.number().int()),
+    at: At.optional().describe("where the whole list is of one instant"),
   });
   return { "application/json": { schema: page }, [NDJSON_MEDIA_TYPE]: { schema: item } };
 }
@@ -52,6 +57,8 @@ export interface ListAnswer<Item> {
   limit: number | undefined;
   /** Asked before and after the items are read: what broke in between is missing as well. */
   missing_partitions: () => Promise<number[]>;
+  /** What the whole list is a function of, where it is one. */
+  at?: At;
 }
 
 /** Throws Problem unless it is a whole number from 1 to PAGE_ITEMS_MAX. */
@@ -103,6 +110,7 @@ export async function answer_list<Item>(c: Context, list: ListAnswer<Item>): Pro
     );
     return ndjson_response(c, lines, {
       ...(missing.length > 0 && { [MISSING_PARTITIONS_HEADER]: missing.join(",") }),
+      ...(list.at !== undefined && { [AT_HEADER]: JSON.stringify(list.at) }),
     });
   }
   const { items, more } = await read_page(list.items, list.limit ?? PAGE_ITEMS_DEFAULT);
@@ -114,6 +122,7 @@ export async function answer_list<Item>(c: Context, list: ListAnswer<Item>): Pro
     next: more ? list.cursor_of(items.at(-1)!) : null,
     complete: missing_partitions.length === 0,
     missing_partitions,
+    ...(list.at !== undefined && { at: list.at }),
   });
 }
 

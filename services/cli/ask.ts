@@ -1,11 +1,12 @@
 /** A question's answer as a document or as lines; what the server refuses is thrown as the Problem that it tells of. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { media_type_of } from "../api/body.js";
-import { MISSING_PARTITIONS_HEADER, NDJSON_MEDIA_TYPE } from "../api/lists.js";
+import { AT_HEADER, MISSING_PARTITIONS_HEADER, NDJSON_MEDIA_TYPE } from "../api/lists.js";
 import { PROBLEM_MEDIA_TYPE, type ProblemDocument, problem_of } from "../api/problem_document.js";
 import { ndjson_lines } from "../events/ndjson.js";
 import { shorten } from "../events/place.js";
 import { Problem } from "../events/problem.js";
+import type { At } from "../registry/answers.js";
 import type { Door, Question, Reply } from "./door.js";
 
 /** A history line of an Observed with full lists is the longest that the API writes. */
@@ -14,6 +15,8 @@ const ANSWER_LINE_BYTES_MAX = 16 * 1024 * 1024;
 export interface Lines<Item> {
   /** Partitions whose lines are not among them. */
   missing_partitions: number[];
+  /** What the whole list is a function of, where it is one. */
+  at: At | null;
   items: AsyncIterable<Item>;
 }
 
@@ -54,8 +57,10 @@ export async function ask_lines<Item>(door: Door, question: Question): Promise<L
   await refuse_problem(reply, () => text_of(reply));
   if (media_type_of(reply.header("content-type")) !== NDJSON_MEDIA_TYPE) throw no_klpstate(reply);
   const missing = reply.header(MISSING_PARTITIONS_HEADER);
+  const at = reply.header(AT_HEADER);
   return {
     missing_partitions: missing === undefined ? [] : missing.split(",").map(Number),
+    at: at === undefined ? null : (JSON.parse(at) as At),
     items: parsed_lines(reply),
   };
 }

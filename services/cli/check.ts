@@ -14,11 +14,12 @@ import {
   with_examples,
 } from "./command.js";
 import type { Door } from "./door.js";
+import { type InstantOptions, instant_query, with_instants } from "./host.js";
 import { type PositionOptions, position_query, with_min_position } from "./min_position.js";
 import { check_text } from "./render/check_text.js";
 import { host_verdict_text, host_verdicts_text } from "./render/host_verdicts_text.js";
 
-interface CheckOptions extends AskOptions, PositionOptions {
+interface CheckOptions extends AskOptions, PositionOptions, InstantOptions {
   hosts?: boolean;
   host?: string;
   verdict?: VerdictName[];
@@ -48,10 +49,11 @@ export function add_check_command(program: Command, session: Session): void {
       }),
     );
   with_examples(
-    with_ask_options(with_min_position(command)),
+    with_ask_options(with_min_position(with_instants(command))),
     [
       "check kp_9",
       "check kp_9@ab12 --max-age 2h --json",
+      "check kp_9 --as-of 2026-03-01T12:00:00Z",
       "check kp_9 --verdict incompatible,unknown",
       "check kp_9 --host web-17",
     ],
@@ -69,6 +71,7 @@ async function check_fleet(asking: Asking, patch: string, options: CheckOptions)
   const check = await ask_check<CheckAnswer>(door, {
     patch,
     max_age: options.maxAge,
+    ...instant_query(options),
     ...position_query(options),
   });
   const { total, ok, done } = check.hosts;
@@ -92,6 +95,7 @@ async function say_hosts(asking: Asking, patch: string, options: CheckOptions): 
     body: JSON.stringify({
       patch,
       max_age: options.maxAge,
+      ...instant_query(options),
       ...position_query(options),
       hosts: true,
       verdicts: options.verdict,
@@ -127,6 +131,7 @@ async function check_host(
   const { hosts } = await ask_check<{ hosts: HostVerdict[] }>(door, {
     patch,
     max_age: options.maxAge,
+    ...instant_query(options),
     ...position_query(options),
     hosts: true,
     host_id,

@@ -157,7 +157,8 @@ export class ConformPass {
     const counts = new Map<string, number>();
     const add = (key: string, hosts: number) => counts.set(key, (counts.get(key) ?? 0) + hosts);
     for (const host of this.#hosts) add(configuration_of(host), 1);
-    for (const row of await this.#registry.fleet()) {
+    const { rows } = await this.#registry.fleet({});
+    for (const row of rows) {
       const lingering = row.lingering.map(({ name }) => name);
       const stack = row.stack.map(({ name, phase }) => `${name} ${phase}`);
       add(

@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import type { FleetRow } from "../registry/answers.js";
 import { ask_lines } from "./ask.js";
 import { type AskOptions, ask_and_end, type Session, with_ask_options, with_examples } from "./command.js";
+import { type InstantOptions, instant_query, with_instants } from "./host.js";
 import { type PositionOptions, position_query, with_min_position } from "./min_position.js";
 import { fleet_text } from "./render/fleet_text.js";
 
@@ -10,12 +11,12 @@ export function add_fleet_command(program: Command, session: Session): void {
   const command = program
     .command("fleet")
     .description("show every configuration that hosts have, with their count")
-    .action((options: AskOptions & PositionOptions) =>
+    .action((options: AskOptions & InstantOptions & PositionOptions) =>
       ask_and_end(session, options, false, async ({ door, paint, say, say_json, warn }) => {
-        const { items, missing_partitions } = await ask_lines<FleetRow>(door, {
+        const { items, missing_partitions, at } = await ask_lines<FleetRow>(door, {
           method: "GET",
           path: "/v1/fleet",
-          query: position_query(options),
+          query: { ...instant_query(options), ...position_query(options) },
         });
         if (missing_partitions.length > 0) {
           await warn(`klpstate: INCOMPLETE: partitions ${missing_partitions.join(", ")} cannot answer\n`);
@@ -24,14 +25,14 @@ export function add_fleet_command(program: Command, session: Session): void {
         else {
           const rows: FleetRow[] = [];
           for await (const row of items) rows.push(row);
-          await say(fleet_text(rows, paint));
+          await say(fleet_text(rows, at, paint));
         }
         return missing_partitions.length > 0 ? 1 : 0;
       }),
     );
   with_examples(
-    with_ask_options(with_min_position(command)),
-    ["fleet", "fleet --data ./registry --json"],
+    with_ask_options(with_min_position(with_instants(command))),
+    ["fleet", "fleet --as-of 2026-03-01T12:00:00Z", "fleet --data ./registry --json"],
     `
 Exit codes:
   0  every host is counted

@@ -115,7 +115,7 @@ export class Core {
    */
   fold_frames(frames: Uint8Array, outcomes: boolean): FoldStatus {
     const at = this.#frames_at(frames);
-    return folded(this.#core.fold_frames(at, frames.length, outcomes ? WITH_OUTCOMES : PLAIN, 0n));
+    return folded(this.#core.fold_frames(at, frames.length, outcomes ? WITH_OUTCOMES : PLAIN, 0n, 0n));
   }
 
   /** As `fold_frames`, and tells the chain of the frames piece by piece, each good until `tell` returns. */
@@ -125,10 +125,11 @@ export class Core {
     const end = begin + frames.length;
     let at = begin;
     do {
-      const status = folded(core.fold_frames(at, end - at, WITH_CHAIN, 0n));
+      const status = folded(core.fold_frames(at, end - at, WITH_CHAIN, 0n, 0n));
       if (status !== "folded") return status;
       const to = address(core.folded_to());
       tell({
+        folded: this.#memory.bytes(at, to - at),
         bytes: to - at,
         frames: this.#memory.bytes(
           address(core.chain_frames()),
@@ -149,14 +150,20 @@ export class Core {
   }
 
   /**
-   * Folds of the frames what counts as of an instant, and marks the hosts that they put in doubt (RULES F8). `entries`:
-   * the chain's, of all events of the frames. "no_chain": they are not of these frames, and the core is spoilt.
+   * Folds of the frames the events that took effect by `up_to_ms`, and marks the hosts that any of them puts in doubt at
+   * `doubt_ms` (RULES F8). `entries`: the chain's, of all events of the frames. "no_chain": they are not of these frames,
+   * and the core is spoilt.
    */
-  fold_as_of(frames: Uint8Array, entries: Uint8Array, as_of_ms: number): FoldStatus | "no_chain" {
+  fold_as_of(
+    frames: Uint8Array,
+    entries: Uint8Array,
+    up_to_ms: number,
+    doubt_ms: number,
+  ): FoldStatus | "no_chain" {
     const core = this.#core;
     const at = this.#frames_at(frames);
     this.#memory.bytes(address(core.chain_entries()), entries.length).set(entries);
-    const status = folded(core.fold_frames(at, frames.length, AS_OF, BigInt(as_of_ms)));
+    const status = folded(core.fold_frames(at, frames.length, AS_OF, BigInt(up_to_ms), BigInt(doubt_ms)));
     if (core.marks_full() !== 0) return "partition_full";
     return core.chain_entry_count() * CHAIN_ENTRY_BYTES === entries.length ? status : "no_chain";
   }

@@ -9,7 +9,7 @@ export interface CoreExports {
   input_bytes(): number;
   output(): number;
   output_bytes(): number;
-  fold_frames(at: number, length: number, wanted: number, as_of_ms: bigint): number;
+  fold_frames(at: number, length: number, wanted: number, up_to_ms: bigint, doubt_ms: bigint): number;
   folded_to(): number;
   chain_frames(): number;
   chain_frame_count(): number;

@@ -142,7 +142,8 @@ export interface CoreImage {
 
 /** What one call of the fold found beside the state: tables as core-wasm/assembly/chain.ts has them; views. */
 export interface ChainPiece {
-  /** How many bytes of frames it is of. */
+  /** The frames that it is of, and how many bytes they are. */
+  folded: Uint8Array;
   bytes: number;
   frames: Uint8Array;
   records: Uint8Array;

@@ -37,14 +37,18 @@ export async function read_log(options: ReadOnlyOptions): Promise<void> {
   const from = position?.offset ?? options.from ?? 0n;
   const place: Place = { disk, directory, name, replica };
   const segments = await find_segments(place);
-  const first = Math.max(
-    0,
-    segments.findLastIndex(({ first_offset }) => first_offset <= from),
-  );
+  // A position may be the end of a segment, where the next one begins with the same offset.
+  const first =
+    position === null
+      ? Math.max(
+          0,
+          segments.findLastIndex(({ first_offset }) => first_offset <= from),
+        )
+      : segments.findIndex(({ first_offset }) => first_offset === position.segment);
   let cursor: Cursor = { position: 0, next_offset: 0n, log_time_ms: 0, last: null };
   let path = directory;
-  if (position !== null && position.segment !== segments[first]?.first_offset) {
-    throw new LogCorruption(name, directory, 0, position.offset, "the segment that has it is missing");
+  if (first < 0) {
+    throw new LogCorruption(name, directory, 0, from, "the segment that has it is missing");
   }
   for (const segment of segments.slice(first)) {
     if (to !== null && cursor.next_offset >= to) return;

@@ -29,7 +29,7 @@ function unresolved_of(unresolved: CheckOutcome["unresolved"], candidate: Candid
 }
 
 export function host_verdict(host: HostOutcome, candidate: Candidate): HostVerdict {
-  const { host_id, verdict, reason, replaces, warnings, stale } = host;
+  const { host_id, verdict, reason, replaces, warnings, stale, uncertain } = host;
   return {
     host_id,
     verdict,
@@ -39,7 +39,7 @@ export function host_verdict(host: HostOutcome, candidate: Candidate): HostVerdi
     replaces: replaces ?? [],
     warnings,
     stale,
-    uncertain: false,
+    uncertain,
   };
 }
 
@@ -95,13 +95,15 @@ export function check_answer(candidate: Candidate, partitions: PartitionCheck[])
   }
 
   for (const partition of partitions) {
-    if (partition.outcomes === null) {
+    const { found } = partition;
+    if (found === null) {
       missing_partitions.push(partition.partition);
       continue;
     }
-    hosts.total += partition.hosts;
-    hosts.stale += partition.stale;
-    for (const outcome of partition.outcomes) {
+    hosts.total += found.hosts;
+    hosts.stale += found.stale;
+    hosts.uncertain += found.uncertain;
+    for (const outcome of found.outcomes) {
       count("unknown", "stale", outcome.aged);
       const rest = outcome.hosts - outcome.aged;
       if (outcome.warnings.includes("built_for_other_kernel"))

@@ -5,8 +5,10 @@ import { change_of } from "../events/schema.js";
 import { format_time } from "../events/time.js";
 import { u64_to_bigint } from "../events/u64.js";
 import type { At, EventPosition, HistoryEntry, HostAnswer, StateAnswer } from "./answers.js";
+import { check_host_of_core } from "./core_answers.js";
 import type { Arrival, HostStory, StoryStep } from "./host_story.js";
 import type { Instant, StateLookup } from "./service.js";
+import type { CheckQuestion, HostOutcome } from "./shard_protocol.js";
 
 export interface HostQuestion {
   host_id: string;
@@ -111,6 +113,26 @@ export async function host_answer(question: HostQuestion, story: HostStory): Pro
     uncertain,
     at: at_of(question, story),
   };
+}
+
+/** Null: nothing of the host was known at the instant. */
+export async function host_check(
+  question: HostQuestion,
+  story: HostStory,
+  check: CheckQuestion,
+): Promise<HostOutcome | null> {
+  const { as_of_ms } = question.instant;
+  let count = 0;
+  let uncertain = false;
+  for await (const step of story.steps()) {
+    if (casts_doubt(step, check.at_ms)) uncertain = true;
+    if (as_of_ms === undefined || step.effective_time_ms <= as_of_ms) count++;
+  }
+  if (count === 0) return null;
+  const host = story.stand_after(count);
+  story.know(check.candidate.name);
+  const outcome = check_host_of_core(story.core, host, check, question.stale_after_ms);
+  return { ...outcome, uncertain };
 }
 
 /** Null: nothing of the host was known at the instant. */

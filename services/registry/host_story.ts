@@ -181,18 +181,21 @@ export class HostStory {
     return this.#states[manifest] ?? null;
   }
 
+  /** The catalog's word on a name; whether the core did not have it. */
+  know(name: string): boolean {
+    if (this.#names.has(name)) return false;
+    this.#names.add(name);
+    const manifests = this.#source.facts.of_name(name, this.#known_at_ms);
+    for (const { manifest } of manifests) {
+      this.#states[this.#core.put_manifest(manifest)] = manifest.states_unknown ? null : manifest.states;
+    }
+    return manifests.length > 0;
+  }
+
   /** The configuration, with the catalog's word on every name in it. */
   #configuration(configuration: number): Configuration {
     const seen = this.#core.configuration(configuration);
-    let fresh = false;
-    for (const { name } of seen.stack) {
-      if (this.#names.has(name)) continue;
-      this.#names.add(name);
-      for (const { manifest } of this.#source.facts.of_name(name, this.#known_at_ms)) {
-        this.#states[this.#core.put_manifest(manifest)] = manifest.states_unknown ? null : manifest.states;
-        fresh = true;
-      }
-    }
+    const fresh = seen.stack.filter(({ name }) => this.know(name)).length > 0;
     return fresh ? this.#core.configuration(configuration) : seen;
   }
 }

@@ -32,11 +32,15 @@ import { type CatalogFact, catalog_fact } from "./catalog_feed.js";
 import { check_answer, host_verdict } from "./check_answers.js";
 import { Keeper, RETENTION_DEFAULT, SNAPSHOT_AFTER_BYTES_DEFAULT } from "./keeper.js";
 import { log_directory, type RegistryPlace } from "./partition_place.js";
+import type { PastInstants } from "./past.js";
+import { PastQuestions, standing } from "./past_questions.js";
+import { PastThreads } from "./past_threads.js";
 import { type Behind, type MinPosition, not_caught_up } from "./positions.js";
 import type {
   Candidate,
   CatalogEntry,
   CheckOptions,
+  FleetFound,
   HostCheckOptions,
   Identity,
   Instant,
@@ -46,10 +50,11 @@ import type {
 } from "./service.js";
 import { ShardClient } from "./shard_client.js";
 import type {
+  HostOutcome,
   HostsCheckQuestion,
   HostsPage,
-  PartitionCheck,
   PartitionDigest,
+  PartitionFleet,
   PartitionHashes,
   PartitionHostState,
   PartitionStatus,
@@ -85,6 +90,8 @@ interface Parts {
   now(): number;
   /** Null: no snapshots are made. */
   keeper: Keeper | null;
+  past: PastThreads;
+  report(message: string): void;
 }
 
 /** Throws Problem: `unavailable` where another process has the directory, others where it is no registry. */
@@ -130,6 +137,7 @@ async function open_claimed(
   now: () => number,
 ): Promise<Registry> {
   const { partition_count: partitions } = place;
+  const stale_after_ms = options.stale_after_ms ?? STALE_AFTER_MS_DEFAULT;
   const facts: CatalogFact[] = [];
   const shards: ShardClient[] = [];
   const { catalog, torn } = await open_catalog(options.data, now, (fact) => {
@@ -146,7 +154,7 @@ async function open_claimed(
         ShardClient.start({
           place,
           partitions: all.filter((partition) => partition % count === shard),
-          stale_after_ms: options.stale_after_ms ?? STALE_AFTER_MS_DEFAULT,
+          stale_after_ms,
           catalog: facts,
         }),
       ),
@@ -170,7 +178,9 @@ async function open_claimed(
       now,
     });
     keeper.start();
-    return new Registry({ claim, catalog, shards, partitions, now, keeper }, new WayIn(place.module));
+    const past = new PastThreads(place, stale_after_ms);
+    const parts: Parts = { claim, catalog, shards, partitions, now, keeper, past, report };
+    return new Registry(parts, new WayIn(place.module));
   } catch (error) {
     await Promise.all(shards.map((shard) => shard.close()));
     await catalog.close();
@@ -201,6 +211,7 @@ export class Registry implements RegistryService {
   readonly #parts: Parts;
   readonly #way_in: WayIn;
   readonly #shard_of: ShardClient[];
+  readonly #past: PastQuestions;
   #host_lists = 0;
 
   constructor(parts: Parts, way_in: WayIn) {
@@ -211,6 +222,13 @@ export class Registry implements RegistryService {
       { length: parts.partitions },
       (_, partition) => parts.shards.find((shard) => shard.partitions.includes(partition))!,
     );
+    this.#past = new PastQuestions({
+      partitions: parts.partitions,
+      shard_of: (partition) => this.#shard(partition),
+      catalog: parts.catalog,
+      threads: parts.past,
+      report: parts.report,
+    });
   }
 
   /** The registry's directory. */
@@ -314,15 +332,19 @@ export class Registry implements RegistryService {
   }
 
   async check(candidate: Candidate, options: CheckOptions): Promise<CheckAnswer> {
-    this.#known_candidate(candidate);
-    const at_ms = this.#parts.now();
-    const max_age_ms = options.max_age_ms ?? null;
-    const partitions = await this.#ask_all("check", [{ candidate, at_ms, max_age_ms }]);
-    return { ...check_answer(candidate, partitions), at: this.#at(at_ms, partitions) };
+    const { instant = {}, max_age_ms = null } = options;
+    this.#known_candidate(candidate, instant);
+    const { at_ms, past } = this.#instants(instant);
+    const question = { candidate, at_ms, max_age_ms };
+    const partitions = await (past === null
+      ? this.#ask_all("check", [question])
+      : this.#past.check(past, question));
+    const answered = partitions.filter(({ found }) => found !== null);
+    return { ...check_answer(candidate, partitions), at: this.#at(at_ms, instant, answered) };
   }
 
   async *check_hosts(candidate: Candidate, options: HostCheckOptions): AsyncGenerator<HostVerdict> {
-    this.#known_candidate(candidate);
+    this.#known_candidate(candidate, options.instant ?? {});
     if (this.#host_lists >= HOST_LISTS_MAX) {
       throw new Problem("busy", `${this.#host_lists} lists of hosts are being read; ask again later`, {
         limit: `${HOST_LISTS_MAX} lists at once`,
@@ -337,50 +359,54 @@ export class Registry implements RegistryService {
   }
 
   async *#verdicts(candidate: Candidate, options: HostCheckOptions): AsyncGenerator<HostVerdict> {
-    const { host_id = null, verdicts = null, max_age_ms = null } = options;
+    const { host_id = null, verdicts = null, max_age_ms = null, instant = {} } = options;
+    const { at_ms, past } = this.#instants(instant);
+    if (host_id !== null) {
+      const partition = this.partition_of(host_id);
+      const question = [partition, host_id, candidate, instant, at_ms, max_age_ms] as const;
+      const host = await this.#shard(partition).ask("check_host", [...question]);
+      if (host === null || !(verdicts?.includes(host.verdict) ?? true)) return;
+      yield await this.#with_event(host_verdict(host, candidate), instant);
+      return;
+    }
     const begin = options.after === undefined ? 0 : this.partition_of(options.after);
-    const partitions =
-      host_id === null ? [...this.#shard_of.keys()].slice(begin) : [this.partition_of(host_id)];
-    const at_ms = this.#parts.now();
-    for (const partition of partitions) {
+    for (const partition of [...this.#shard_of.keys()].slice(begin)) {
       const after = partition === begin ? (options.after ?? null) : null;
-      for (let first: number | null = 0; first !== null; ) {
-        const question: HostsCheckQuestion = {
-          candidate,
-          at_ms,
-          max_age_ms,
-          partition,
-          verdicts,
-          host_id,
-          after,
-          first,
-          count_max: HOSTS_PAGE,
-        };
-        const page: HostsPage = await this.#shard(partition).ask("check_hosts", [question]);
-        for (const host of page.hosts) {
-          const said = host_verdict(host, candidate);
-          yield host_id === null ? said : await this.#with_event(said);
-        }
-        first = page.next;
-      }
+      const question: HostsCheckQuestion = {
+        candidate,
+        at_ms,
+        max_age_ms,
+        partition,
+        verdicts,
+        after,
+        first: 0,
+        count_max: HOSTS_PAGE,
+      };
+      const hosts = past === null ? this.#hosts_now(question) : this.#past.verdicts(past, question);
+      for await (const host of hosts) yield host_verdict(host, candidate);
     }
   }
 
-  async fleet(): Promise<FleetRow[]> {
-    const partitions = await this.#ask_all("fleet", []);
-    const rows = new Map<string, FleetRow>();
-    for (const { rows: found } of partitions) {
-      for (const row of found ?? []) {
-        const { hosts, ...what } = row;
-        const key = JSON.stringify(what);
-        const known = rows.get(key);
-        if (known) known.hosts += hosts;
-        else rows.set(key, row);
-      }
+  async *#hosts_now(question: HostsCheckQuestion): AsyncGenerator<HostOutcome> {
+    for (let first: number | null = 0; first !== null; ) {
+      const page: HostsPage = await this.#shard(question.partition).ask("check_hosts", [
+        { ...question, first },
+      ]);
+      yield* page.hosts;
+      first = page.next;
     }
-    return [...rows.entries()]
-      .sort(([a_key, a], [b_key, b]) => b.hosts - a.hosts || (a_key < b_key ? -1 : 1))
-      .map(([, row]) => row);
+  }
+
+  async fleet(instant: Instant): Promise<FleetFound> {
+    const { at_ms, past } = this.#instants(instant);
+    const partitions = await (past === null ? this.#ask_all("fleet", []) : this.#past.fleet(past));
+    const missing = partitions.filter(({ rows }) => rows === null).map(({ partition }) => partition);
+    const answered = partitions.filter(({ rows }) => rows !== null);
+    return {
+      rows: merged_rows(partitions),
+      missing_partitions: missing.sort((a, b) => a - b),
+      at: this.#at(at_ms, instant, answered),
+    };
   }
 
   digest(partition: number): Promise<PartitionDigest> {
@@ -423,8 +449,8 @@ export class Registry implements RegistryService {
   }
 
   async close(): Promise<void> {
-    const { shards, catalog, claim, keeper } = this.#parts;
-    await keeper?.close();
+    const { shards, catalog, claim, keeper, past } = this.#parts;
+    await Promise.all([keeper?.close(), past.close()]);
     await Promise.all(shards.map((shard) => shard.close()));
     await catalog.close();
     claim.release();
@@ -436,10 +462,10 @@ export class Registry implements RegistryService {
   }
 
   /** The verdict with the event that put the conflict's holder on the host's stack. */
-  async #with_event(said: HostVerdict): Promise<HostVerdict> {
+  async #with_event(said: HostVerdict, instant: Instant): Promise<HostVerdict> {
     if (said.conflict === null) return said;
     const { holder } = said.conflict;
-    const held = (await this.host(said.host_id, {}))?.stack.find((entry) => entry.name === holder);
+    const held = (await this.host(said.host_id, instant))?.stack.find((entry) => entry.name === holder);
     // What happened between the two questions may have taken the holder away.
     if (held === undefined) return said;
     return { ...said, conflict: { ...said.conflict, since: held.since, event: held.event } };
@@ -471,8 +497,16 @@ export class Registry implements RegistryService {
     return [...of_shards, of_catalog];
   }
 
-  #known_candidate({ name, build_id }: Candidate): void {
-    const builds = this.#parts.catalog.manifests.of_name(name).filter((entry) => entry.withdrawn === null);
+  /** Of a question now, `past` is null. */
+  #instants({ as_of_ms, known_at_ms }: Instant): { at_ms: number; past: PastInstants | null } {
+    const at_ms = as_of_ms ?? this.#parts.now();
+    if (as_of_ms === undefined && known_at_ms === undefined) return { at_ms, past: null };
+    return { at_ms, past: { as_of_ms: as_of_ms ?? null, known_at_ms: known_at_ms ?? null, doubt_ms: at_ms } };
+  }
+
+  #known_candidate({ name, build_id }: Candidate, { known_at_ms }: Instant): void {
+    const { manifests } = this.#parts.catalog;
+    const builds = manifests.of_name(name).filter((entry) => standing(entry, known_at_ms ?? null));
     const hex = (published: Published) => Buffer.from(published.manifest.build_id ?? []).toString("hex");
     if (builds.some((published) => build_id === undefined || hex(published) === build_id)) return;
     const asked = build_id === undefined ? name : `${name}@${build_id}`;
@@ -480,24 +514,48 @@ export class Registry implements RegistryService {
       builds.length === 0
         ? "add its manifest with `klpstate patch add`"
         : "`klpstate patch list` shows its builds";
-    throw new Problem("not_found", `the catalog has no patch ${asked}; ${hint}`, {
+    const when = known_at_ms === undefined ? "has" : `had, at ${format_time(known_at_ms)},`;
+    throw new Problem("not_found", `the catalog ${when} no patch ${asked}; ${hint}`, {
       field: "patch",
       value: asked,
     });
   }
 
-  #at(at_ms: number, partitions: PartitionCheck[]): At {
-    const answered = partitions.filter((partition) => partition.outcomes !== null);
+  /** `answered`: the partitions that did, and how far of their logs they know. */
+  #at(at_ms: number, { known_at_ms }: Instant, answered: { partition: number; next_offset: bigint }[]): At {
     const position = Object.fromEntries(
-      answered.sort((a, b) => a.partition - b.partition).map((p) => [p.partition, String(p.next_offset)]),
+      answered
+        .sort((a, b) => a.partition - b.partition)
+        .map(({ partition, next_offset }) => [partition, String(next_offset)]),
     );
-    const catalog = String(this.#parts.catalog.next_offset);
-    return { as_of: format_time(at_ms), known_at: null, position, catalog };
+    return {
+      as_of: format_time(at_ms),
+      known_at: known_at_ms === undefined ? null : format_time(known_at_ms),
+      position,
+      catalog: String(this.#parts.catalog.position_at(known_at_ms)),
+    };
   }
 
   #at_with_catalog(at: At, { known_at_ms }: Instant): At {
     return { ...at, catalog: String(this.#parts.catalog.position_at(known_at_ms)) };
   }
+}
+
+/** The most hosts first; equal numbers by what they say. */
+function merged_rows(partitions: PartitionFleet[]): FleetRow[] {
+  const rows = new Map<string, FleetRow>();
+  for (const { rows: found } of partitions) {
+    for (const row of found ?? []) {
+      const { hosts, ...what } = row;
+      const key = JSON.stringify(what);
+      const known = rows.get(key);
+      if (known) known.hosts += hosts;
+      else rows.set(key, row);
+    }
+  }
+  return [...rows.entries()]
+    .sort(([a_key, a], [b_key, b]) => b.hosts - a.hosts || (a_key < b_key ? -1 : 1))
+    .map(([, row]) => row);
 }
 
 function catalog_entry({ offset, log_time_ms, manifest, withdrawn, refused }: Published): CatalogEntry {

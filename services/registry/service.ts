@@ -2,6 +2,7 @@
 import type { klpstate } from "../events/proto.js";
 import type {
   Ack,
+  At,
   CheckAnswer,
   FleetRow,
   HistoryEntry,
@@ -35,6 +36,8 @@ export interface Candidate {
 }
 
 export interface CheckOptions {
+  /** Absent: now. */
+  instant?: Instant;
   /** Hosts not heard of for longer are `unknown: stale`. */
   max_age_ms?: number;
 }
@@ -46,6 +49,15 @@ export interface HostCheckOptions extends CheckOptions {
   host_id?: string;
   /** Only hosts behind this one: a page begins where the one before it ended. */
   after?: string;
+}
+
+/** What the fleet is, or was. */
+export interface FleetFound {
+  /** The most hosts first. */
+  rows: FleetRow[];
+  /** Whose hosts are in no row. */
+  missing_partitions: number[];
+  at: At;
 }
 
 export type StateLookup = { of: string } | { prev_of: string };
@@ -88,8 +100,7 @@ export interface RegistryService {
   check(candidate: Candidate, options: CheckOptions): Promise<CheckAnswer>;
   /** In the order of partitions and of each partition's hosts; those of broken partitions are left out. */
   check_hosts(candidate: Candidate, options: HostCheckOptions): AsyncIterable<HostVerdict>;
-  /** The most hosts first; those of broken partitions are left out. */
-  fleet(): Promise<FleetRow[]>;
+  fleet(instant: Instant): Promise<FleetFound>;
   /** Of the live state, at its next offset; as the two below. Each throws Problem where the partition is broken. */
   digest(partition: number): Promise<PartitionDigest>;
   /** What tells hosts that differ; a number of bytes for each. */

@@ -1,20 +1,11 @@
-/** A shard: some partitions, and the answers about them. Runs in a worker thread; shard_serving.ts is its door. */
-import type { Verdict } from "../core/codes.js";
-import { type CheckOutcome, Core } from "../core/core.js";
+import { Core } from "../core/core.js";
 import { host_hashes, host_state } from "../core/host_hashes.js";
 import { Problem } from "../events/problem.js";
 import type { Disk } from "../log/disk.js";
-import type { FleetRow, HistoryEntry } from "./answers.js";
+import type { HistoryEntry } from "./answers.js";
 import { CatalogFacts } from "./catalog_feed.js";
-import {
-  first_fresh_minute,
-  type HostQuestion,
-  history_entry,
-  host_answer,
-  host_warnings,
-  is_stale,
-  state_answer,
-} from "./host_answers.js";
+import { check_core, check_hosts_of_core, fleet_rows } from "./core_answers.js";
+import { type HostQuestion, history_entry, host_answer, host_check, state_answer } from "./host_answers.js";
 import { HostStory, type ScratchCores } from "./host_story.js";
 import { Partition } from "./partition.js";
 import { core_options } from "./partition_place.js";
@@ -23,7 +14,6 @@ import type {
   Answer,
   Arguments,
   CheckQuestion,
-  HostOutcome,
   HostsCheckQuestion,
   HostsPage,
   PartitionCheck,
@@ -180,67 +170,34 @@ export class Shard implements ShardWork {
   }
 
   check(question: CheckQuestion): PartitionCheck[] {
-    return [...this.#partitions.values()].map((partition) => {
-      const { core } = partition;
-      const next_offset = partition.log?.next_offset ?? 0n;
-      if (!partition.serves) {
-        return { partition: partition.partition, next_offset, outcomes: null, hosts: 0, stale: 0 };
-      }
-      const outcomes = this.#outcomes(partition, question);
-      const fresh = first_fresh_minute(question.at_ms, this.#start.stale_after_ms);
-      return {
-        partition: partition.partition,
-        next_offset,
-        outcomes,
-        hosts: core.host_count,
-        stale: core.hosts_before_minute(fresh),
-      };
+    const { stale_after_ms } = this.#start;
+    return [...this.#partitions.values()].map(({ partition, core, log, serves }) => {
+      const next_offset = log?.next_offset ?? 0n;
+      if (!serves) return { partition, next_offset, found: null };
+      core.mark_doubt(question.at_ms);
+      return { partition, next_offset, found: check_core(core, question, stale_after_ms) };
     });
   }
 
   check_hosts(question: HostsCheckQuestion): HostsPage {
-    const partition = this.#partition(question.partition);
-    if (!partition.serves) return { hosts: [], next: null };
-    const { core } = partition;
-    const outcomes = this.#outcomes(partition, question);
-    const { host_id, after, verdicts, max_age_ms, at_ms } = question;
-    const tell = (host: number, outcome: CheckOutcome): HostOutcome | null => {
-      const facts = core.host(host);
-      const aged = max_age_ms !== null && is_stale(facts.effective_time_ms, at_ms, max_age_ms);
-      const said = aged ? stale_outcome(outcome) : outcome;
-      if (verdicts !== null && !verdicts.includes(said.verdict)) return null;
-      const { verdict, reason, conflict, unresolved, replaces, warnings } = said;
-      const stale = is_stale(facts.effective_time_ms, at_ms, this.#start.stale_after_ms);
-      return { host_id: facts.host_id, verdict, reason, conflict, unresolved, replaces, warnings, stale };
-    };
-    if (host_id !== null) {
-      const host = core.find_host(host_id);
-      const one = host === null ? null : tell(host, outcomes[core.outcome_of_host(host)]!);
-      return { hosts: one ? [one] : [], next: null };
-    }
-    // With max_age any host may become `unknown`: all are looked at.
-    const wanted = outcomes.map(
-      ({ verdict }) => verdicts === null || max_age_ms !== null || verdicts.includes(verdict as Verdict),
-    );
-    const last = after === null ? null : core.find_host(after);
-    if (after !== null && last === null) {
-      throw new Problem("bad_input", `there is no host ${after} to go on behind`, {
-        field: "cursor",
-        value: after,
-      });
-    }
-    const first = last === null ? question.first : Math.max(question.first, last + 1);
-    const page = core.hosts_page(first, wanted, question.count_max);
-    const hosts = page.hosts
-      .map(([host, outcome]) => tell(host, outcomes[outcome]!))
-      .filter((one) => one !== null);
-    return { hosts, next: page.next < core.host_count ? page.next : null };
+    const { core, serves } = this.#partition(question.partition);
+    if (!serves) return { hosts: [], next: null };
+    core.mark_doubt(question.at_ms);
+    return check_hosts_of_core(core, question, this.#start.stale_after_ms);
+  }
+
+  /** As of an instant; null: nothing of the host was known then. */
+  check_host(...[partition, host_id, candidate, instant, at_ms, max_age_ms]: Arguments<"check_host">) {
+    const question = this.#question(partition, host_id, instant, at_ms);
+    const check: CheckQuestion = { candidate, at_ms, max_age_ms };
+    return this.#tell(question, (story) => host_check(question, story, check));
   }
 
   fleet(): PartitionFleet[] {
-    return [...this.#partitions.values()].map((partition) => ({
-      partition: partition.partition,
-      rows: partition.serves ? fleet_rows(partition.core) : null,
+    return [...this.#partitions.values()].map(({ partition, core, log, serves }) => ({
+      partition,
+      next_offset: log?.next_offset ?? 0n,
+      rows: serves ? fleet_rows(core) : null,
     }));
   }
 
@@ -318,42 +275,4 @@ export class Shard implements ShardWork {
       give_back: (core) => void free.push(core),
     };
   }
-
-  #outcomes(partition: Partition, { candidate, at_ms, max_age_ms }: CheckQuestion): CheckOutcome[] {
-    const outcomes = partition.core.check(candidate.name, Buffer.from(candidate.build_id ?? "", "hex"));
-    return max_age_ms === null ? outcomes : partition.core.age_check(first_fresh_minute(at_ms, max_age_ms));
-  }
-}
-
-function stale_outcome(outcome: CheckOutcome): CheckOutcome {
-  const { warnings } = outcome;
-  return {
-    ...outcome,
-    verdict: "unknown",
-    reason: "stale",
-    conflict: null,
-    unresolved: null,
-    replaces: [],
-    // `forced` and `irreversible` warn who may load; this one is about what is there.
-    warnings: warnings.filter((warning) => warning === "built_for_other_kernel"),
-  };
-}
-
-function fleet_rows(core: Core): FleetRow[] {
-  return Array.from(core.configurations(), (id) => {
-    const configuration = core.configuration(id);
-    const { kernel_release, arch, livepatching, policy, lingering, knowledge, forced, hosts } = configuration;
-    return {
-      kernel_release,
-      arch,
-      livepatching,
-      policy,
-      stack: configuration.stack.map(({ name, build_id, phase }) => ({ name, build_id, phase })),
-      lingering,
-      knowledge,
-      forced,
-      warnings: host_warnings(configuration),
-      hosts,
-    };
-  });
 }

@@ -57,13 +57,19 @@ export interface AppendAnswer {
   hosts: ({ sequence: number; knowledge: Knowledge; effective_time_ms: number } | null)[];
 }
 
-/** A check's outcomes in one partition; null: the partition is broken. */
+/** A check's outcomes in one core. */
+export interface CheckFound {
+  outcomes: CheckOutcome[];
+  hosts: number;
+  stale: number;
+  uncertain: number;
+}
+
 export interface PartitionCheck {
   partition: number;
   next_offset: bigint;
-  outcomes: CheckOutcome[] | null;
-  hosts: number;
-  stale: number;
+  /** Null: the partition is broken. */
+  found: CheckFound | null;
 }
 
 export interface HostOutcome {
@@ -75,10 +81,12 @@ export interface HostOutcome {
   replaces: string[] | null;
   warnings: Warning[];
   stale: boolean;
+  uncertain: boolean;
 }
 
 export interface PartitionFleet {
   partition: number;
+  next_offset: bigint;
   rows: FleetRow[] | null;
 }
 
@@ -107,7 +115,6 @@ export interface CheckQuestion {
 export interface HostsCheckQuestion extends CheckQuestion {
   partition: number;
   verdicts: Verdict[] | null;
-  host_id: string | null;
   /** Only hosts behind this one. */
   after: string | null;
   /** Host number to begin with. */
@@ -150,6 +157,14 @@ export interface ShardOperations {
   cancel(list: number): void;
   check(question: CheckQuestion): PartitionCheck[];
   check_hosts(question: HostsCheckQuestion): HostsPage;
+  check_host(
+    partition: number,
+    host_id: string,
+    candidate: Candidate,
+    instant: Instant,
+    at_ms: number,
+    max_age_ms: number | null,
+  ): HostOutcome | null;
   fleet(): PartitionFleet[];
   digest(partition: number): PartitionDigest;
   host_hashes(partition: number): PartitionHashes;

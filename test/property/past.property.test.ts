@@ -184,7 +184,7 @@ describe("a fold as of an instant", () => {
 
         go_on_from(other_core, image);
         expect(other_core.mark_doubt(Number(instant))).toBe(true);
-        expect(other_core.fold_as_of(rest, entries, Number(instant))).toBe("folded");
+        expect(other_core.fold_as_of(rest, entries, Number(instant), Number(instant))).toBe("folded");
         const registry = fold_log(records);
         expect_past(registry, instant);
 
@@ -198,7 +198,7 @@ describe("a fold as of an instant", () => {
           const count = events_in(records, cut, frame);
           const own = entries.subarray(entry_at * 16, (entry_at + count) * 16);
           if (lowest[index]! <= instant)
-            expect(other_core.fold_as_of(frame, own, Number(instant))).toBe("folded");
+            expect(other_core.fold_as_of(frame, own, Number(instant), Number(instant))).toBe("folded");
           at += bytes;
           entry_at += count;
         }
@@ -214,7 +214,7 @@ describe("a fold as of an instant", () => {
     core.restart(ALONE);
     const { entries } = fold_chained(core, frames);
     core.restart(ALONE);
-    expect(core.fold_as_of(frames, entries.subarray(16), 0)).toBe("no_chain");
+    expect(core.fold_as_of(frames, entries.subarray(16), 0, 0)).toBe("no_chain");
   });
 });
 

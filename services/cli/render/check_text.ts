@@ -1,7 +1,7 @@
 /** A check's counts for people: the answer in one line, then what it rests on. */
 import type { CheckAnswer } from "../../registry/answers.js";
 import type { Paint } from "../terminal.js";
-import { counted, number, plain, reference, table } from "./text.js";
+import { counted, instants, number, plain, reference, table } from "./text.js";
 import {
   conflict_words,
   REFUSED,
@@ -19,7 +19,7 @@ export function check_text(check: CheckAnswer, paint: Paint): string {
     conflicts(check),
     unresolved(check),
     replaced(check),
-    `\n${paint("dim", instants(check))}\n`,
+    `\n${paint("dim", instants(check.at))}\n`,
   ].join("");
 }
 
@@ -109,8 +109,4 @@ function replaced({ replaces }: CheckAnswer): string {
     .sort((a, b) => b.hosts - a.hosts)
     .map(({ patches, hosts }) => `  ${patches.map(plain).join(", ")} — ${counted(hosts, "host")}\n`);
   return `\nWould replace\n${lines.join("")}`;
-}
-
-function instants({ at }: CheckAnswer): string {
-  return `as of ${at.as_of}, catalog ${at.catalog}`;
 }

@@ -1,9 +1,9 @@
 /** The fleet's configurations for people, the commonest first. */
-import type { FleetRow } from "../../registry/answers.js";
+import type { At, FleetRow } from "../../registry/answers.js";
 import type { Paint } from "../terminal.js";
-import { counted, number, plain, reference, table } from "./text.js";
+import { counted, instants, number, plain, reference, table } from "./text.js";
 
-export function fleet_text(rows: FleetRow[], paint: Paint): string {
+export function fleet_text(rows: FleetRow[], at: At | null, paint: Paint): string {
   const hosts = rows.reduce((sum, row) => sum + row.hosts, 0);
   const head = `${paint("bold", counted(hosts, "host"))} in ${counted(rows.length, "configuration")}\n`;
   if (rows.length === 0) return head;
@@ -23,7 +23,8 @@ export function fleet_text(rows: FleetRow[], paint: Paint): string {
     { title: "STACK, OLDEST FIRST" },
     { title: "" },
   ];
-  return `${head}\n${table(columns, lines)}`;
+  const foot = at === null ? "" : `\n${paint("dim", instants(at))}\n`;
+  return `${head}\n${table(columns, lines)}${foot}`;
 }
 
 function on_stack(entry: FleetRow["stack"][number]): string {

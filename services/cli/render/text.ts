@@ -1,4 +1,5 @@
 /** Words, numbers and tables for people. What comes from hosts is shown so that it cannot steer a terminal. */
+import type { At } from "../../registry/answers.js";
 
 /** Control and format characters are shown as their code points. */
 export function plain(text: string): string {
@@ -58,4 +59,10 @@ export function table(columns: Column[], rows: string[][], indent = ""): string 
 /** Code points; wide characters in a host's name make its row crooked, no more. */
 function width_of(text: string): number {
   return Array.from(text).length;
+}
+
+/** What an answer is a function of, but for positions. */
+export function instants({ as_of, known_at, catalog }: At): string {
+  const known = known_at === null ? "" : `, by what had arrived at ${known_at}`;
+  return `as of ${as_of}${known}, catalog ${catalog}`;
 }

@@ -246,7 +246,7 @@ describe("checks", () => {
     const { status, json } = await post("/v1/checks", '{"patch":"kp-9@AB12","max_age":"26h"}');
     expect([status, json.hosts.incompatible, json.complete]).toEqual([200, 2, true]);
     expect(registry.checks).toEqual([
-      { candidate: { name: "kp_9", build_id: "ab12" }, options: { max_age_ms: 26 * 3_600_000 } },
+      { candidate: { name: "kp_9", build_id: "ab12" }, options: { instant: {}, max_age_ms: 26 * 3_600_000 } },
     ]);
   });
 
@@ -356,8 +356,8 @@ describe("a position that the answer has to have", () => {
     );
     expect((await post("/v1/checks?min_position=1:5&max_age=1h", '{"patch":"kp_9"}')).status).toBe(200);
     expect(registry.checks.map(({ options }) => options)).toEqual([
-      { max_age_ms: hour_ms },
-      { max_age_ms: hour_ms },
+      { instant: {}, max_age_ms: hour_ms },
+      { instant: {}, max_age_ms: hour_ms },
     ]);
     expect((await post("/v1/checks?min_position=1:6&wait=0ms", '{"patch":"kp_9"}')).status).toBe(503);
     expect((await post("/v1/checks", '{"patch":"kp_9","hosts":true,"min_position":"1:6"}')).status).toBe(503);

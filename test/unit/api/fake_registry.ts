@@ -18,6 +18,7 @@ import type {
   Candidate,
   CatalogEntry,
   CheckOptions,
+  FleetFound,
   HostCheckOptions,
   Instant,
   PublishOutcome,
@@ -48,6 +49,7 @@ export class FakeRegistry implements RegistryService {
   broken_partitions: { partition: number; reason: string }[] = [];
   checks: { candidate: Candidate; options: CheckOptions }[] = [];
   lookups: (StateLookup | undefined)[] = [];
+  fleets_asked: Instant[] = [];
   /** Verdicts that were read, also those that nobody wanted. */
   verdicts_read = 0;
   closed = false;
@@ -165,8 +167,13 @@ export class FakeRegistry implements RegistryService {
     }
   }
 
-  async fleet(): Promise<FleetRow[]> {
-    return this.rows;
+  async fleet(instant: Instant): Promise<FleetFound> {
+    this.fleets_asked.push(instant);
+    const status = await this.status();
+    const missing_partitions = status
+      .filter(({ broken }) => broken !== null)
+      .map(({ partition }) => partition);
+    return { rows: this.rows, missing_partitions, at: AT };
   }
 
   async publish(manifest: Manifest): Promise<PublishOutcome> {

@@ -7,6 +7,7 @@ import { claim_directory } from "#services/log/claim.js";
 import type { Disk, WriteFile } from "#services/log/disk.js";
 import { node_disk } from "#services/log/node_disk.js";
 import { log_directory } from "#services/registry/partition_place.js";
+import { PastThreads } from "#services/registry/past_threads.js";
 import { Registry } from "#services/registry/registry.js";
 import { ShardClient } from "#services/registry/shard_client.js";
 import type { ShardStart } from "#services/registry/shard_protocol.js";
@@ -37,7 +38,16 @@ export async function open_in_process(
   const opened = ShardClient.start(start, thread);
   await serve_shard(port2, start, disk, Date.now);
   const { shard } = await opened;
-  const parts = { claim, catalog, shards: [shard], partitions: 1, now: Date.now, keeper: null };
+  const parts = {
+    claim,
+    catalog,
+    shards: [shard],
+    partitions: 1,
+    now: Date.now,
+    keeper: null,
+    past: new PastThreads(start.place, start.stale_after_ms),
+    report() {},
+  };
   return new Registry(parts, new WayIn(core_module));
 }
 

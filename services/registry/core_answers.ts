@@ -1,0 +1,115 @@
+/** What a core that knows the catalog answers of a whole partition, whichever instant it stands at. */
+import type { Verdict } from "../core/codes.js";
+import type { CheckOutcome, Core } from "../core/core.js";
+import { Problem } from "../events/problem.js";
+import type { FleetRow } from "./answers.js";
+import { first_fresh_minute, host_warnings, is_stale } from "./host_answers.js";
+import type {
+  CheckFound,
+  CheckQuestion,
+  HostOutcome,
+  HostsCheckQuestion,
+  HostsPage,
+} from "./shard_protocol.js";
+
+/** Of the hosts in doubt, those that are marked in the core. */
+export function check_core(core: Core, question: CheckQuestion, stale_after_ms: number): CheckFound {
+  return {
+    outcomes: outcomes_of(core, question),
+    hosts: core.host_count,
+    stale: core.hosts_before_minute(first_fresh_minute(question.at_ms, stale_after_ms)),
+    uncertain: core.uncertain_count,
+  };
+}
+
+function outcomes_of(core: Core, { candidate, at_ms, max_age_ms }: CheckQuestion): CheckOutcome[] {
+  const outcomes = core.check(candidate.name, Buffer.from(candidate.build_id ?? "", "hex"));
+  return max_age_ms === null ? outcomes : core.age_check(first_fresh_minute(at_ms, max_age_ms));
+}
+
+/** What a check comes to for one host. */
+export function check_host_of_core(
+  core: Core,
+  host: number,
+  question: CheckQuestion,
+  stale_after_ms: number,
+): HostOutcome {
+  const outcomes = outcomes_of(core, question);
+  return tell(core, host, outcomes[core.outcome_of_host(host)]!, question, stale_after_ms);
+}
+
+export function check_hosts_of_core(
+  core: Core,
+  question: HostsCheckQuestion,
+  stale_after_ms: number,
+): HostsPage {
+  const { after, verdicts, max_age_ms } = question;
+  const outcomes = outcomes_of(core, question);
+  // With max_age any host may become `unknown`: all are looked at.
+  const wanted = outcomes.map(
+    ({ verdict }) => verdicts === null || max_age_ms !== null || verdicts.includes(verdict as Verdict),
+  );
+  const last = after === null ? null : core.find_host(after);
+  if (after !== null && last === null) {
+    throw new Problem("bad_input", `there is no host ${after} to go on behind`, {
+      field: "cursor",
+      value: after,
+    });
+  }
+  const first = last === null ? question.first : Math.max(question.first, last + 1);
+  const page = core.hosts_page(first, wanted, question.count_max);
+  const hosts = page.hosts
+    .map(([host, outcome]) => tell(core, host, outcomes[outcome]!, question, stale_after_ms))
+    .filter(({ verdict }) => verdicts?.includes(verdict) ?? true);
+  return { hosts, next: page.next < core.host_count ? page.next : null };
+}
+
+function tell(
+  core: Core,
+  host: number,
+  outcome: CheckOutcome,
+  { at_ms, max_age_ms }: CheckQuestion,
+  stale_after_ms: number,
+): HostOutcome {
+  const { host_id, effective_time_ms } = core.host(host);
+  const aged = max_age_ms !== null && is_stale(effective_time_ms, at_ms, max_age_ms);
+  const { verdict, reason, conflict, unresolved, replaces, warnings } = aged
+    ? stale_outcome(outcome)
+    : outcome;
+  const stale = is_stale(effective_time_ms, at_ms, stale_after_ms);
+  const uncertain = core.is_uncertain(host);
+  return { host_id, verdict, reason, conflict, unresolved, replaces, warnings, stale, uncertain };
+}
+
+function stale_outcome(outcome: CheckOutcome): CheckOutcome {
+  const { warnings } = outcome;
+  return {
+    ...outcome,
+    verdict: "unknown",
+    reason: "stale",
+    conflict: null,
+    unresolved: null,
+    replaces: [],
+    // `forced` and `irreversible` warn who may load; this one is about what is there.
+    warnings: warnings.filter((warning) => warning === "built_for_other_kernel"),
+  };
+}
+
+export function fleet_rows(core: Core): FleetRow[] {
+  return Array.from(core.configurations(), (id) => {
+    const configuration = core.configuration(id);
+    const { kernel_release, arch, livepatching, policy, lingering, knowledge, forced, hosts } = configuration;
+    return {
+      kernel_release,
+      arch,
+      livepatching,
+      policy,
+      stack: configuration.stack.map(({ name, build_id, phase }) => ({ name, build_id, phase })),
+      lingering,
+      knowledge,
+      forced,
+      warnings: host_warnings(configuration),
+      hosts,
+    };
+  });
+}
