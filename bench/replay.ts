@@ -50,7 +50,9 @@ async function write_logs(
       for (const { bytes } of records_of(frame)) {
         const cut = way_in.cut(bytes, partitions);
         if ("error" in cut) throw new Error(`the data is not what it should be: error ${cut.error}`);
-        for (const record of cut.records) records[record.partition]!.push(record.bytes);
+        for (const part of cut.parts) {
+          records[part.partition]!.push(...part.records.map((record) => record.bytes));
+        }
       }
     }
     await Promise.all(logs.map((log, partition) => log.append(records[partition]!)));
@@ -91,7 +93,7 @@ export async function replay_figures(hosts: number, event_count: number): Promis
   const directory = mkdtempSync(join(tmpdir(), "klpstate-bench-"));
   try {
     const module = load_core_module();
-    const way_in = new WayIn(module);
+    const way_in = new WayIn(module, 0n);
     const fleet = new Fleet(hosts);
     const all = [fleet.baseline(), fleet.events(event_count)];
     const events = all.reduce((sum, pieces) => sum + pieces.events, 0);

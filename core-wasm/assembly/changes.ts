@@ -283,18 +283,6 @@ function read_observed_facts(event: Event): void {
   observed_kernel = intern_kernel(release, arch);
 }
 
-/** Whether an Observed says that what is on the stack cannot be read. */
-export function is_unreadable(event: Event): bool {
-  let livepatching: u32 = 0;
-  start_reading(event.body, event.body + event.body_bytes);
-  while (at < end) {
-    const tag = read_tag();
-    if (tag == ((5 << 3) | VARINT)) livepatching = <u32>read_varint();
-    else skip_field(tag, 2);
-  }
-  return livepatching == UNREADABLE_LIVEPATCHING;
-}
-
 function read_observed_entries(event: Event): void {
   start_reading(event.body, event.body + event.body_bytes);
   while (at < end) {

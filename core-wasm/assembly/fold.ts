@@ -6,7 +6,6 @@
 import {
   apply_change,
   GAP_SEEN,
-  is_unreadable,
   observed_boot_hash,
   OVER_LIMIT,
   SEQUENCE_REUSED,
@@ -83,6 +82,7 @@ import {
   OBSERVED,
   read_record,
   record_error,
+  SAYS_UNREADABLE,
 } from "./record";
 
 /** Events that are staged together: enough to overlap misses, few enough to stay in the first-level cache. */
@@ -246,7 +246,7 @@ function count_unreadable(from: usize, count: u32): u32 {
   let found: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
     const event = changetype<Event>(from + <usize>i * EVENT_STRIDE);
-    if (event.change == OBSERVED && is_unreadable(event)) found++;
+    if (event.flags & SAYS_UNREADABLE) found++;
   }
   return found;
 }

@@ -25,7 +25,14 @@ import {
   start_configurations,
   words_of,
 } from "./configurations";
-import { cut_batch as cut, cut_count as cuts_made, cut_hosts as cut_host_table, cuts as cut_table, start_cut } from "./cut";
+import {
+  cut_batch as cut,
+  cut_count as cuts_made,
+  cuts as cut_table,
+  part_count as parts_made,
+  parts as part_table,
+  start_cut,
+} from "./cut";
 import { put_host_states as write_host_states, states_written as host_states_written } from "./digest";
 import {
   anomaly_count,
@@ -51,6 +58,7 @@ import {
 } from "./fold";
 import { tag_of } from "./hash";
 import { keep_hash_indexes } from "./hash_index";
+import { put_host_facts } from "./host_facts";
 import { previous_holder as find_previous_holder, version_at as find_version } from "./host_states";
 import { configuration_of, find_host_from, host_count as hosts_known, host_slot, keep_hosts, start_hosts } from "./hosts";
 import { begin_keeping, kept_to } from "./kept";
@@ -121,9 +129,9 @@ export function start(partition: u32, partitions: u32, limit_pages: u32, seed: u
 }
 
 /** Makes the instance one that only cuts batches. */
-export function start_way_in(): bool {
+export function start_way_in(seed: u64): bool {
   start_memory(65536);
-  return start_buffers() && start_cut();
+  return start_buffers() && start_cut(seed);
 }
 
 // The way in.
@@ -138,8 +146,11 @@ export function cut_count(): u32 {
 export function cuts(): usize {
   return cut_table;
 }
-export function cut_hosts(): usize {
-  return cut_host_table;
+export function part_count(): u32 {
+  return parts_made;
+}
+export function parts(): usize {
+  return part_table;
 }
 export function record_error(): u32 {
   return batch_error;
@@ -288,6 +299,10 @@ export function host_count(): u32 {
 export function find_host(length: u32): u32 {
   const tag = tag_of(input_address, length, strings.seed);
   return find_host_from(host_slot(tag), tag, input_address, length);
+}
+/** Writes what is known of the `count` hosts of the input's list to the output (host_facts.ts has both layouts). */
+export function host_facts(count: u32): void {
+  put_host_facts(input_address, count, output_address);
 }
 export function view(): usize {
   return view_buffer;

@@ -109,6 +109,10 @@ export class Event {
 }
 /** An Observed that says that something was lost. */
 export const HAS_LOSSES: u32 = 1;
+/** An Observed that says that what is on the stack cannot be read. */
+export const SAYS_UNREADABLE: u32 = 8;
+/** Livepatching in the schema. */
+const UNREADABLE: u32 = 3;
 export const EVENT_STRIDE: usize = 128;
 
 /** Of the record that was read last: its error, and the index of the event that has it. */
@@ -295,10 +299,14 @@ function read_observed(event: Event): void {
         if (length != 0 && length != 16) found(BOOT_ID);
         break;
       }
-      case (4 << 3) | VARINT:
-      case (5 << 3) | VARINT: {
-        seen = once(seen, tag >> 3);
+      case (4 << 3) | VARINT: {
+        seen = once(seen, 4);
         read_varint();
+        break;
+      }
+      case (5 << 3) | VARINT: {
+        seen = once(seen, 5);
+        if (<u32>read_varint() == UNREADABLE) event.flags |= SAYS_UNREADABLE;
         break;
       }
       case (6 << 3) | BYTES: {
@@ -317,7 +325,7 @@ function read_observed(event: Event): void {
         break;
       }
       case (9 << 3) | BYTES: {
-        event.flags = HAS_LOSSES;
+        event.flags |= HAS_LOSSES;
         read_loss();
         break;
       }

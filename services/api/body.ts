@@ -31,6 +31,8 @@ export async function read_body(c: Context, bytes_max: number, held?: Held): Pro
   const declared = c.req.header("content-length");
   if (declared !== undefined && Number(declared) > bytes_max) throw too_large(`${declared} bytes`, bytes_max);
   held?.grow_to(Number(declared ?? 0) || 0);
+  // Node holds a client to the length that it declares, so this is bounded; it does without a stream's detours.
+  if (declared !== undefined) return new Uint8Array(await c.req.arrayBuffer().catch(broken_off));
   const body = c.req.raw.body;
   if (body === null) return new Uint8Array();
   const chunks: Uint8Array[] = [];
@@ -49,8 +51,12 @@ async function* unbroken(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8A
   try {
     yield* body;
   } catch {
-    throw new Problem("bad_input", "the body broke off before its end", { field: "body" });
+    broken_off();
   }
+}
+
+function broken_off(): never {
+  throw new Problem("bad_input", "the body broke off before its end", { field: "body" });
 }
 
 /** Throws Problem where the bytes are no UTF-8. */

@@ -24,6 +24,8 @@ const EVENTS_AT_ONCE = 256;
 
 const MEDIA_TYPES = ["application/json", NDJSON_MEDIA_TYPE, "application/x-protobuf"] as const;
 
+const HOSTS_WANTED = ["all", "none"] as const;
+
 interface EncodedBatch {
   bytes: Uint8Array;
   /** The line of each event, where the body has lines. */
@@ -44,6 +46,14 @@ export function add_events_routes(
       "Store a batch of events, whole or not at all; the answer comes when it is durable and in effect",
     description: `At most ${RECORD_EVENTS_MAX} events and ${RECORD_BYTES_MAX} bytes of protobuf. Sending a batch again is safe.`,
     request: {
+      query: z.object({
+        hosts: z
+          .enum(HOSTS_WANTED)
+          .optional()
+          .describe(
+            "none: the answer's `hosts` is empty, which is cheaper for a bulk sender that reads only positions",
+          ),
+      }),
       body: {
         required: true,
         content: {
@@ -68,18 +78,32 @@ export function add_events_routes(
 
   app.post("/v1/events", async (c) => {
     const media_type = require_media_type(c, MEDIA_TYPES);
+    const hosts = parse_hosts(c.req.query("hosts"));
     const bytes_max = media_type === "application/x-protobuf" ? RECORD_BYTES_MAX : JSON_BODY_BYTES_MAX;
     const held = bodies.hold();
     try {
       const { bytes, lines } = await encoded(media_type, await read_body(c, bytes_max, held));
-      const ack = await registry.ingest(bytes).catch((error: unknown) => {
+      const ack = await registry.ingest(bytes, { hosts }).catch((error: unknown) => {
         throw lines === null ? error : with_line(error, lines);
       });
       metrics.batches.inc({ format: media_type });
-      return c.json(ack satisfies Ack);
+      return c.body(ack.json, 200, { "content-type": "application/json" });
     } finally {
       held.let_go();
     }
+  });
+}
+
+/** Whether the acknowledgement is to tell of each host. */
+function parse_hosts(text: string | undefined): boolean {
+  if (text === undefined || text === "all") return true;
+  if (text === "none") return false;
+  const value = shorten(text);
+  const limit = HOSTS_WANTED.join(" or ");
+  throw new Problem("bad_input", `hosts: ${value} is neither; write ${limit}`, {
+    field: "hosts",
+    value,
+    limit,
   });
 }
 

@@ -33,7 +33,8 @@ import type {
   Reference,
   Resolved,
 } from "./facts.js";
-import { manifest_bytes } from "./manifest_bytes.js";
+import { HOST_FACTS_BYTES, type HostList } from "./host_list.js";
+import { write_manifest } from "./manifest_bytes.js";
 import { address, CoreMemory } from "./module.js";
 
 export type * from "./facts.js";
@@ -338,6 +339,14 @@ export class Core {
     return host === NONE ? null : host;
   }
 
+  /** Rows for HostFactRows, one of each host of the list in its order; they are a copy. */
+  host_facts({ count, bytes }: HostList): Uint8Array {
+    if (count * HOST_FACTS_BYTES > this.#core.output_bytes()) throw new RangeError(`${count} hosts at once`);
+    this.input(bytes.length).set(bytes);
+    this.#core.host_facts(count);
+    return this.#memory.bytes(address(this.#core.output()), count * HOST_FACTS_BYTES).slice();
+  }
+
   host(host: number): HostFacts {
     this.#core.view_host(host);
     const at = address(this.#core.view());
@@ -434,8 +443,7 @@ export class Core {
 
   /** The manifest's number: they count up from 0. */
   put_manifest(manifest: CoreManifest): number {
-    const bytes = manifest_bytes(manifest);
-    this.input(bytes.length).set(bytes);
+    write_manifest(manifest, (length) => this.input(length));
     const id = this.#core.put_manifest() >>> 0;
     if (id === NONE) throw new RangeError("the catalog has no room for another manifest");
     return id;

@@ -44,6 +44,7 @@ export interface CoreExports {
   image_counters(restore: number): number;
   host_count(): number;
   find_host(length: number): number;
+  host_facts(count: number): void;
   view(): number;
   view_host(host: number): void;
   view_configuration(configuration: number): number;

@@ -1,16 +1,18 @@
-/** A manifest as the core reads it from its input; core-wasm/assembly/catalog.ts has the layout. */
+/** A manifest as the core takes it; core-wasm/assembly/catalog.ts has the layout. */
 import type { CoreManifest } from "./core.js";
 
 const to_utf8 = new TextEncoder();
 
-export function manifest_bytes(manifest: CoreManifest): Uint8Array {
+/** `input` gives as many bytes as are asked for. */
+export function write_manifest(manifest: CoreManifest, input: (length: number) => Uint8Array): void {
   const texts: Uint8Array[] = [manifest.name, manifest.kernel_release, manifest.arch].map((text) =>
     to_utf8.encode(text),
   );
   texts.push(manifest.build_id);
   const states_at = (24 + texts.reduce((sum, text) => sum + text.length, 0) + 7) & ~7;
-  const bytes = new Uint8Array(states_at + manifest.states.length * 16);
-  const view = new DataView(bytes.buffer);
+  const bytes = input(states_at + manifest.states.length * 16);
+  bytes.fill(0);
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
   const flags =
     (manifest.replace ? 1 : 0) | (manifest.states_unknown ? 2 : 0) | (manifest.irreversible ? 4 : 0);
   view.setUint32(0, flags, true);
@@ -25,5 +27,4 @@ export function manifest_bytes(manifest: CoreManifest): Uint8Array {
     view.setBigUint64(states_at + i * 16, state.id, true);
     view.setUint32(states_at + i * 16 + 8, state.version, true);
   });
-  return bytes;
 }

@@ -5,7 +5,7 @@ import { Problem } from "./problem.js";
 const RFC_3339 =
   /^(\d{4})-(\d{2})-(\d{2})[Tt](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d{2}):(\d{2}))$/;
 /** 9999-12-31T23:59:59.999Z: RFC 3339 has four digits for the year. */
-const FORMATTED_MAX_MS = 253_402_300_799_999;
+export const FORMATTED_MAX_MS = 253_402_300_799_999;
 
 const MS_PER_UNIT: Readonly<Record<string, number>> = {
   ms: 1,

@@ -1,7 +1,8 @@
 /** One partition: its log and its core. What the log has made durable is folded; what is folded is served. */
-import { Core } from "../core/core.js";
+import { Core, type Demand } from "../core/core.js";
 import type { Digest } from "../core/digest.js";
 import { digest_of_core } from "../core/digest.js";
+import type { HostList } from "../core/host_list.js";
 import { Problem } from "../events/problem.js";
 import type { ChainedEvent, EventPlace } from "../log/chain_block.js";
 import { Chains } from "../log/chains.js";
@@ -146,22 +147,19 @@ export class Partition {
   }
 
   /**
-   * Resolves when the records are durable and folded. `hosts` are those that they are about. Rejects with Problem, of
-   * them `partition_full` before anything is written.
+   * Resolves when the records are durable and folded. `hosts` are those that they are about, each once; `demand` is what
+   * they may need of the core. Rejects with Problem, of them `partition_full` before anything is written.
    */
-  async append(records: Uint8Array[], hosts: string[]): Promise<AppendAnswer> {
+  async append(
+    records: Uint8Array[],
+    hosts: HostList,
+    wants_facts: boolean,
+    demand: Demand = demand_of(this.core, records),
+  ): Promise<AppendAnswer> {
     const log = this.serving_log();
-    const { core } = this;
-    const demand = demand_of(core, records);
     if (!(await this.#room.take(demand, hosts))) throw this.#full(hosts);
     const { next_offset } = await log.append(records).finally(() => this.#room.give_back(demand));
-    const answers = hosts.map((host_id) => {
-      const host = core.find_host(host_id);
-      if (host === null) return null;
-      const { sequence, knowledge, effective_time_ms } = core.host(host);
-      return { sequence, knowledge, effective_time_ms };
-    });
-    return { next_offset, hosts: answers };
+    return { next_offset, host_facts: wants_facts ? this.core.host_facts(hosts) : null };
   }
 
   /** Resolves with whether it is folded up to the offset: false after `wait_ms`, and at once where it is broken. */
@@ -177,7 +175,7 @@ export class Partition {
     return broken === null && has >= next_offset ? null : { partition, wanted: next_offset, has, broken };
   }
 
-  #full(hosts: string[]): Problem {
+  #full(hosts: HostList): Problem {
     const { core, partition } = this;
     const what = this.#room.brings_hosts(hosts) ? "another host" : "more of what hosts have";
     return new Problem(

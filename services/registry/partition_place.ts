@@ -27,7 +27,7 @@ export function snapshot_directory(registry: string, partition: number): string 
 }
 
 /** Another registry has other hash tables, so that hosts chosen to collide in one do not in the next. */
-function seed_of(registry_id: string): bigint {
+export function seed_of(registry_id: string): bigint {
   return BigInt(`0x${registry_id.replaceAll("-", "").slice(0, 16)}`);
 }
 

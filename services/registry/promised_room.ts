@@ -4,10 +4,11 @@
  * fit, but not beside those, waits for them: the need is reckoned for the worst, and most of it comes back.
  */
 import type { Core, Demand } from "../core/core.js";
+import { HostFactRows, type HostList } from "../core/host_list.js";
 
 interface Waiting {
   demand: Demand;
-  hosts: readonly string[];
+  hosts: HostList;
   settle(promised: boolean): void;
 }
 
@@ -24,7 +25,7 @@ export class PromisedRoom {
    * Resolves with whether the events may be written, to hosts that they are about; in the order of asking, so that
    * nobody overtakes. What was promised is to be given back when it is folded, or was not stored.
    */
-  take(demand: Demand, hosts: readonly string[]): Promise<boolean> {
+  take(demand: Demand, hosts: HostList): Promise<boolean> {
     return new Promise((settle) => {
       this.#waiting.push({ demand, hosts, settle });
       if (this.#waiting.length === 1) this.#let_in();
@@ -37,8 +38,10 @@ export class PromisedRoom {
   }
 
   /** Whether one of them would be new: then less may be filled. */
-  brings_hosts(hosts: readonly string[]): boolean {
-    return hosts.some((host_id) => this.#core.find_host(host_id) === null);
+  brings_hosts(hosts: HostList): boolean {
+    const facts = new HostFactRows(this.#core.host_facts(hosts));
+    for (let row = 0; row < facts.count; row++) if (!facts.is_known(row)) return true;
+    return false;
   }
 
   #let_in(): void {
@@ -53,7 +56,7 @@ export class PromisedRoom {
     }
   }
 
-  #fits(demand: Demand, hosts: readonly string[]): boolean {
+  #fits(demand: Demand, hosts: HostList): boolean {
     return (
       this.#core.has_room(demand, true) || (this.#core.has_room(demand, false) && !this.brings_hosts(hosts))
     );

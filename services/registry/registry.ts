@@ -5,7 +5,7 @@ import { Catalog } from "../catalog/catalog.js";
 import type { Published } from "../catalog/manifests.js";
 import { MEMORY_BYTES_MAX } from "../core/core.js";
 import { core_sha256, load_core_module } from "../core/module.js";
-import { WayIn } from "../core/way_in.js";
+import { type BatchPart, WayIn } from "../core/way_in.js";
 import type { Manifest } from "../events/codec.js";
 import { partition_of } from "../events/partition.js";
 import { Problem } from "../events/problem.js";
@@ -18,8 +18,8 @@ import { make_directory_durably } from "../log/disk.js";
 import { disk_problem } from "../log/disk_problem.js";
 import { node_disk } from "../log/node_disk.js";
 import { create_registry, read_registry } from "../log/registry_file.js";
+import { type Acknowledgement, acknowledge, type PartStored } from "./acknowledgement.js";
 import type {
-  Ack,
   At,
   CheckAnswer,
   FleetRow,
@@ -31,7 +31,7 @@ import type {
 import { type CatalogFact, catalog_fact } from "./catalog_feed.js";
 import { check_answer, host_verdict } from "./check_answers.js";
 import { Keeper, RETENTION_DEFAULT, SNAPSHOT_AFTER_BYTES_DEFAULT } from "./keeper.js";
-import { log_directory, type RegistryPlace } from "./partition_place.js";
+import { log_directory, type RegistryPlace, seed_of } from "./partition_place.js";
 import type { PastInstants } from "./past.js";
 import { PastQuestions, standing } from "./past_questions.js";
 import { PastThreads } from "./past_threads.js";
@@ -43,6 +43,7 @@ import type {
   FleetFound,
   HostCheckOptions,
   Identity,
+  IngestOptions,
   Instant,
   PublishOutcome,
   RegistryService,
@@ -180,7 +181,7 @@ async function open_claimed(
     keeper.start();
     const past = new PastThreads(place, stale_after_ms);
     const parts: Parts = { claim, catalog, shards, partitions, now, keeper, past, report };
-    return new Registry(parts, new WayIn(place.module));
+    return new Registry(parts, new WayIn(place.module, seed_of(place.registry_id)));
   } catch (error) {
     await Promise.all(shards.map((shard) => shard.close()));
     await catalog.close();
@@ -246,30 +247,9 @@ export class Registry implements RegistryService {
     return this.#parts.claim.door.path;
   }
 
-  async ingest(batch: Uint8Array): Promise<Ack> {
-    const cut = this.#way_in.cut(batch, this.partitions);
-    if ("error" in cut) {
-      // The slow path says which field it is.
-      const fault = validate_batch(batch);
-      if (fault === null)
-        throw new Error(`the core refuses what is good: error ${cut.error} of event ${cut.index}`);
-      throw fault_problem(fault);
-    }
-    const by_partition = new Map<number, { records: Uint8Array[]; hosts: Set<string> }>();
-    for (const { partition, bytes } of cut.records) {
-      const part = by_partition.get(partition) ?? { records: [], hosts: new Set() };
-      by_partition.set(partition, part);
-      part.records.push(bytes);
-    }
-    for (const { partition, host_id } of cut.events) by_partition.get(partition)!.hosts.add(host_id);
-
-    const parts = [...by_partition].map(async ([partition, { records, hosts }]) => {
-      const ids = [...hosts];
-      const transfer = records.map((record) => record.buffer as ArrayBuffer);
-      const answer = await this.#shard(partition).ask("append", [partition, records, ids], transfer);
-      return { partition, ids, answer };
-    });
-    const settled = await Promise.allSettled(parts);
+  async ingest(batch: Uint8Array, { hosts = true }: IngestOptions = {}): Promise<Acknowledgement> {
+    const parts = this.#cut(batch);
+    const settled = await Promise.allSettled(parts.map((part) => this.#store(part, hosts)));
     const stored = settled.filter((result) => result.status === "fulfilled").map((result) => result.value);
     const failed = settled.find((result) => result.status === "rejected");
     if (failed)
@@ -277,19 +257,27 @@ export class Registry implements RegistryService {
         failed.reason,
         stored.map(({ partition }) => partition),
       );
-    const positions: Ack["positions"] = {};
-    const hosts: Ack["hosts"] = [];
-    for (const { partition, ids, answer } of stored) {
-      positions[partition] = String(answer.next_offset);
-      ids.forEach((host_id, i) => {
-        const host = answer.hosts[i];
-        if (!host) throw new Error(`the core does not know ${host_id}, of which an event was just stored`);
-        const { sequence, knowledge, effective_time_ms } = host;
-        const next_sequence = String(sequence + 1);
-        hosts.push({ host_id, next_sequence, knowledge, effective_time: format_time(effective_time_ms) });
-      });
-    }
-    return { positions, hosts };
+    return acknowledge(stored);
+  }
+
+  #cut(batch: Uint8Array): BatchPart[] {
+    const cut = this.#way_in.cut(batch, this.partitions);
+    if (!("error" in cut)) return cut.parts;
+    // The slow path says which field it is.
+    const fault = validate_batch(batch);
+    if (fault === null)
+      throw new Error(`the core refuses what is good: error ${cut.error} of event ${cut.index}`);
+    throw fault_problem(fault);
+  }
+
+  async #store({ partition, records, hosts, demand }: BatchPart, wants_facts: boolean): Promise<PartStored> {
+    const bytes = records.map((record) => record.bytes);
+    const { next_offset, host_facts } = await this.#shard(partition).ask(
+      "append",
+      [partition, bytes, hosts, wants_facts, demand],
+      [bytes[0]!.buffer as ArrayBuffer],
+    );
+    return { partition, next_offset, hosts: host_facts && { list: hosts, facts: host_facts } };
   }
 
   async wait_for(positions: MinPosition, wait_ms: number): Promise<void> {

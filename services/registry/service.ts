@@ -1,7 +1,7 @@
 /** What a registry can be asked, whatever stands behind it. Errors that a caller can mend are thrown as Problem. */
 import type { klpstate } from "../events/proto.js";
+import type { Acknowledgement } from "./acknowledgement.js";
 import type {
-  Ack,
   At,
   CheckAnswer,
   FleetRow,
@@ -11,7 +11,6 @@ import type {
   StateAnswer,
   VerdictName,
 } from "./answers.js";
-import type { MinPosition } from "./positions.js";
 import type {
   PartitionDigest,
   PartitionHashes,
@@ -33,6 +32,11 @@ export interface Candidate {
   name: string;
   /** Lower-case hex. */
   build_id?: string;
+}
+
+export interface IngestOptions {
+  /** Whether the acknowledgement tells of the batch's hosts; by default it does. */
+  hosts?: boolean;
 }
 
 export interface CheckOptions {
@@ -85,7 +89,7 @@ export interface RegistryService {
   /** The registry's directory. */
   readonly data: string;
   /** Takes one EventBatch whole or not at all; resolves when it is durable and folded. */
-  ingest(batch: Uint8Array): Promise<Ack>;
+  ingest(batch: Uint8Array, options?: IngestOptions): Promise<Acknowledgement>;
   /**
    * Resolves when all of it is folded; every question asked then has it in its answer. Throws Problem `not_caught_up`
    * after `wait_ms`, and at once where a partition is broken.

@@ -78,8 +78,8 @@ export class Shard implements ShardWork {
     return [...this.#partitions.values()].map((partition) => partition.status());
   }
 
-  append(partition: number, records: Uint8Array[], hosts: string[]) {
-    return this.#partition(partition).append(records, hosts);
+  append(...[partition, records, hosts, wants_facts, demand]: Arguments<"append">) {
+    return this.#partition(partition).append(records, hosts, wants_facts, demand);
   }
 
   catalog(fact: Arguments<"catalog">[0]): void {

@@ -3,9 +3,10 @@
  * so that a slow reader holds up nobody. Plain values only: everything crosses a thread.
  */
 
-import type { Knowledge, Reason, Verdict, Warning } from "../core/codes.js";
-import type { CheckConflict, CheckOutcome } from "../core/core.js";
+import type { Reason, Verdict, Warning } from "../core/codes.js";
+import type { CheckConflict, CheckOutcome, Demand } from "../core/core.js";
 import type { HostHashes } from "../core/host_hashes.js";
+import type { HostList } from "../core/host_list.js";
 import type { ProblemCode, ProblemParts } from "../events/problem.js";
 import type { LogPosition } from "../log/segment.js";
 import type { FleetRow, HistoryEntry, HostAnswer, StateAnswer } from "./answers.js";
@@ -53,8 +54,8 @@ export interface PartitionStatus {
 
 export interface AppendAnswer {
   next_offset: bigint;
-  /** In the order of the hosts asked for; null: the log has no event of it that was applied. */
-  hosts: ({ sequence: number; knowledge: Knowledge; effective_time_ms: number } | null)[];
+  /** For HostFactRows, in the order of the hosts; null where nobody asked. */
+  host_facts: Uint8Array | null;
 }
 
 /** A check's outcomes in one core. */
@@ -131,7 +132,13 @@ export interface HostsPage {
 /** The operations: arguments and answer of each. */
 export interface ShardOperations {
   status(): PartitionStatus[];
-  append(partition: number, records: Uint8Array[], hosts: string[]): AppendAnswer;
+  append(
+    partition: number,
+    records: Uint8Array[],
+    hosts: HostList,
+    wants_facts: boolean,
+    demand?: Demand,
+  ): AppendAnswer;
   catalog(fact: CatalogFact): void;
   /** Which of the partitions are not folded up to their next offset, after `wait_ms` at the latest. */
   wait_for(positions: [partition: number, next_offset: bigint][], wait_ms: number): Behind[];

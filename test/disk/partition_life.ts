@@ -2,6 +2,7 @@
 
 import { replay_partition } from "#services/audit/replay_partition.js";
 import { format_digest } from "#services/core/digest.js";
+import { HostFactRows, type HostList, host_list } from "#services/core/host_list.js";
 import { Problem } from "#services/events/problem.js";
 import { klpstate } from "#services/events/proto.js";
 import { LogCorruption } from "#services/log/corruption.js";
@@ -50,9 +51,9 @@ function number_of(record: Uint8Array): number {
   return Buffer.from(record).readUint32LE(record.length - 4);
 }
 
-function hosts_of(record: Uint8Array): string[] {
-  const { events } = klpstate.v1.EventBatch.decode(record);
-  return [...new Set(events.map(({ host_id }) => host_id ?? ""))];
+function hosts_of(records: Uint8Array[]): HostList {
+  const events = records.flatMap((record) => klpstate.v1.EventBatch.decode(record).events);
+  return host_list([...new Set(events.map(({ host_id }) => host_id ?? ""))]);
 }
 
 export class PartitionLife implements Inhabitant {
@@ -199,10 +200,13 @@ export class PartitionLife implements Inhabitant {
     });
     const bytes = records.map((record) => record.bytes);
     try {
-      const { next_offset, hosts } = await partition.append(bytes, bytes.flatMap(hosts_of));
+      const { next_offset, host_facts } = await partition.append(bytes, hosts_of(bytes), true);
       if (process.dead) return;
       if (this.ended) fail(`${this.name} takes records after an fsync that failed`);
-      if (hosts.includes(null)) fail(`${this.name} acknowledges what it has not folded`);
+      const facts = new HostFactRows(host_facts!);
+      for (let row = 0; row < facts.count; row++) {
+        if (!facts.is_known(row)) fail(`${this.name} acknowledges what it has not folded`);
+      }
       this.#acknowledged(records, next_offset);
     } catch (error) {
       if (process.dead) return;

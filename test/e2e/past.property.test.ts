@@ -3,6 +3,7 @@ import { rmSync } from "node:fs";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { Catalog } from "#services/catalog/catalog.js";
+import { host_list } from "#services/core/host_list.js";
 import { Problem } from "#services/events/problem.js";
 import { node_disk } from "#services/log/node_disk.js";
 import type { HistoryEntry } from "#services/registry/answers.js";
@@ -58,7 +59,7 @@ async function shard_with(
     while (waiting[0] !== undefined && waiting[0].log_time_ms <= clock_ms) {
       await offer(catalog, waiting.shift()!);
     }
-    await shard.append(0, [bytes], []);
+    await shard.append(0, [bytes], host_list([]), false);
   }
   return { shard, catalog, now_ms: clock_ms + HOUR_MS };
 }

@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Core } from "#services/core/core.js";
+import { host_list } from "#services/core/host_list.js";
 import { WayIn } from "#services/core/way_in.js";
 import { walk_batch } from "#services/events/codec.js";
 import { RECORD_BYTES_MAX, RECORD_CUT_BYTES, RECORD_EVENTS_MAX } from "#services/events/limits.js";
@@ -20,7 +21,7 @@ const PARTITIONS = 4;
 
 const core = new Core(core_module, { partition: null, partitions: 1 });
 const core_of_partition = new Core(core_module, { partition: 2, partitions: PARTITIONS });
-const way_in = new WayIn(core_module);
+const way_in = new WayIn(core_module, 7n);
 
 interface Judgement {
   error: string;
@@ -206,8 +207,14 @@ describe("a batch that is cut", () => {
           const host_of = (bytes: Uint8Array) => HostEvent.decode(bytes).host_id;
           const partition = (host_id: string) => partition_of(Buffer.from(host_id), partitions);
           expect(cut.count).toBe(events.length);
-          expect(cut.events).toEqual(
-            events.map(host_of).map((host_id) => ({ partition: partition(host_id), host_id })),
+          const hosts = new Map<number, Set<string>>();
+          for (const host_id of events.map(host_of)) {
+            const own = partition(host_id);
+            hosts.set(own, (hosts.get(own) ?? new Set()).add(host_id));
+          }
+          const named = cut.parts.map((part) => [part.partition, part.hosts] as const);
+          expect(named).toEqual(
+            [...hosts].sort(([a], [b]) => a - b).map(([own, ids]) => [own, host_list([...ids])]),
           );
           const wanted = new Map<number, string[]>();
           for (const bytes of events) {
@@ -215,7 +222,10 @@ describe("a batch that is cut", () => {
             wanted.set(own, [...(wanted.get(own) ?? []), Buffer.from(bytes).toString("hex")]);
           }
           const found = new Map<number, string[]>();
-          for (const record of cut.records) {
+          const records = cut.parts.flatMap((part) =>
+            part.records.map((record) => ({ ...record, partition: part.partition })),
+          );
+          for (const record of records) {
             const inside = events_of(record.bytes);
             expect(inside.length).toBe(record.count);
             if (inside.length > 1) expect(record.bytes.length).toBeLessThanOrEqual(RECORD_CUT_BYTES);
@@ -226,8 +236,6 @@ describe("a batch that is cut", () => {
             ]);
           }
           expect(found).toEqual(wanted);
-          const order = cut.records.map((record) => record.partition);
-          expect(order).toEqual(order.toSorted((a, b) => a - b));
         },
       ),
       { numRuns: 150 },
@@ -238,7 +246,8 @@ describe("a batch that is cut", () => {
     const events = Array.from({ length: RECORD_EVENTS_MAX }, (_, i) => event({ refused: {} }, `h${i}`));
     const cut = way_in.cut(batch_of(events), 1);
     if ("error" in cut) throw new Error(`refused: ${RECORD_ERRORS[cut.error]}`);
-    expect(cut.records.flatMap((record) => events_of(record.bytes))).toEqual(
+    expect(cut.parts[0]!.hosts.count).toBe(RECORD_EVENTS_MAX);
+    expect(cut.parts[0]!.records.flatMap((record) => events_of(record.bytes))).toEqual(
       events.map((bytes) => Uint8Array.from(bytes)),
     );
   });

@@ -63,6 +63,20 @@ function post(
 const lines = (items: object[]) => items.map((item) => `${JSON.stringify(item)}\n`).join("");
 
 describe("events", () => {
+  test("hosts=none stores the events and tells of no host", async () => {
+    const body = JSON.stringify({ events: [event(1)] });
+    const { status, json } = await post("/v1/events?hosts=none", body);
+    expect([status, json]).toEqual([200, { positions: { 0: "1" }, hosts: [] }]);
+    expect(registry.stored()).toEqual(["web-1#1"]);
+    expect((await post("/v1/events?hosts=all", body)).json.hosts).toHaveLength(1);
+  });
+
+  test("hosts=some is refused before anything is stored", async () => {
+    const { status, json } = await post("/v1/events?hosts=some", JSON.stringify({ events: [event(1)] }));
+    expect([status, json.field, json.limit]).toEqual([400, "hosts", "all or none"]);
+    expect(registry.batches).toEqual([]);
+  });
+
   test("JSON, NDJSON and protobuf of the same events store the same bytes", async () => {
     const events = [event(1), event(2)];
     const batch = encode_batch(events.map((value) => event_from_json(value)));

@@ -1,6 +1,7 @@
 /** A registry that answers from fixed tables: for the shape of HTTP and CLI answers only, nothing is folded. */
 import { decode_batch, type Manifest } from "#services/events/codec.js";
 import { Problem } from "#services/events/problem.js";
+import { Acknowledgement } from "#services/registry/acknowledgement.js";
 import type {
   Ack,
   At,
@@ -20,6 +21,7 @@ import type {
   CheckOptions,
   FleetFound,
   HostCheckOptions,
+  IngestOptions,
   Instant,
   PublishOutcome,
   RegistryService,
@@ -54,21 +56,23 @@ export class FakeRegistry implements RegistryService {
   verdicts_read = 0;
   closed = false;
 
-  async ingest(batch: Uint8Array): Promise<Ack> {
+  async ingest(batch: Uint8Array, { hosts = true }: IngestOptions = {}): Promise<Acknowledgement> {
     const refusal = this.refusals.shift();
     if (refusal !== undefined) throw refusal;
     const events = decode_batch(batch);
     this.batches.push(batch);
     const last = new Map(events.map(({ event }) => [event.host_id ?? "", event]));
-    return {
+    const named = hosts ? [...last] : [];
+    const ack: Ack = {
       positions: { 0: String(this.batches.length) },
-      hosts: [...last].map(([host_id, event]) => ({
+      hosts: named.map(([host_id, event]) => ({
         host_id,
         next_sequence: String(Number(event.sequence) + 1),
         knowledge: "complete",
         effective_time: AT.as_of,
       })),
     };
+    return new Acknowledgement(Buffer.from(JSON.stringify(ack)));
   }
 
   /** Host ids and sequences of all that was stored, in order. */

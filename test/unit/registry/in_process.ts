@@ -48,7 +48,7 @@ export async function open_in_process(
     past: new PastThreads(start.place, start.stale_after_ms),
     report() {},
   };
-  return new Registry(parts, new WayIn(core_module));
+  return new Registry(parts, new WayIn(core_module, 7n));
 }
 
 /** The real disk, whose fdatasync waits while it is held. */

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { host_list } from "#services/core/host_list.js";
 import { encode_batch, encode_event, type HostEvent } from "#services/events/codec.js";
 import { klpstate } from "#services/events/proto.js";
 import { Partition } from "#services/registry/partition.js";
@@ -39,8 +40,8 @@ afterEach(async () => {
 
 /** "stored", or the code of the refusal. */
 async function append(events: HostEvent[]): Promise<string> {
-  const hosts = [...new Set(events.map(({ host_id }) => host_id ?? ""))];
-  return partition.append([encode_batch(events.map((event) => encode_event(event)))], hosts).then(
+  const hosts = host_list([...new Set(events.map(({ host_id }) => host_id ?? ""))]);
+  return partition.append([encode_batch(events.map((event) => encode_event(event)))], hosts, true).then(
     () => "stored",
     (error) => error.code ?? String(error),
   );

@@ -42,7 +42,7 @@ describe("a question that wants a position", () => {
   test("waits until an event is folded up to it, and then has it in its answer", async () => {
     const [host] = hosts();
     const waited = registry.wait_for(min("0:1"), LONG_MS).then(() => registry.host(host!, {}));
-    const { positions } = await store(host!);
+    const { positions } = (await store(host!)).document;
     expect(positions).toEqual({ 0: "1" });
     expect((await waited)?.sequence).toBe("1");
   });

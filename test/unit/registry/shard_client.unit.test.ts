@@ -1,5 +1,6 @@
 import { EventEmitter } from "node:events";
 import { beforeEach, expect, test } from "vitest";
+import { host_list } from "#services/core/host_list.js";
 import {
   APPEND_BYTES_MAX,
   POSITION_WAITS_MAX,
@@ -50,15 +51,22 @@ test("questions beyond the limit are refused until others are answered", async (
   expect(await later).toBeNull();
 });
 
+const NOBODY = host_list([]);
+
 test("bytes of appends beyond the limit are refused until others are stored", async () => {
   const half = () => [new ArrayBuffer(APPEND_BYTES_MAX / 2)];
-  const waiting = [client.ask("append", [0, [], []], half()), client.ask("append", [0, [], []], half())];
-  await expect(client.ask("append", [0, [], []], [new ArrayBuffer(1)])).rejects.toMatchObject(BUSY);
+  const waiting = [
+    client.ask("append", [0, [], NOBODY, false], half()),
+    client.ask("append", [0, [], NOBODY, false], half()),
+  ];
+  await expect(client.ask("append", [0, [], NOBODY, false], [new ArrayBuffer(1)])).rejects.toMatchObject(
+    BUSY,
+  );
   // What brings no bytes is not kept out by those that do.
   waiting.push(client.ask("fleet", []) as never);
   slow.answer_all();
   await Promise.all(waiting);
-  const later = client.ask("append", [0, [], []], half());
+  const later = client.ask("append", [0, [], NOBODY, false], half());
   slow.answer_all();
   expect(await later).toBeNull();
 });
