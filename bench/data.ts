@@ -3,15 +3,24 @@
  * an object per event would take longer than what is measured.
  */
 import type { CoreManifest } from "../services/core/core.js";
+import { RECORD_BYTES_MAX, RECORD_EVENTS_MAX } from "../services/events/limits.js";
 import { encode_frames, type LogRecord } from "../services/log/frame.js";
 import { type Random, random_from } from "./random.js";
 
 const SEED = 20260921;
-/** A record ends behind the event that reaches this, so that a frame of one record has about 16 KiB. */
-const RECORD_BYTES = 16_000;
 /** Frames are handed over in pieces of this many: 240 KB stay in the second-level cache. */
 const FRAMES_PER_PIECE = 15;
 const EVENT_BYTES_MAX = 512;
+
+/** A record ends behind the event that reaches one of these. */
+interface RecordLimits {
+  bytes: number;
+  events: number;
+}
+/** A frame of one record has about 16 KiB. */
+const LOG_LIMITS: RecordLimits = { bytes: 16_000, events: RECORD_EVENTS_MAX };
+/** As much as one request takes. */
+const BATCH_LIMITS: RecordLimits = { bytes: RECORD_BYTES_MAX - EVENT_BYTES_MAX, events: RECORD_EVENTS_MAX };
 
 const BASES = 60;
 const KERNELS = 12;
@@ -115,21 +124,19 @@ function zipf_table(): Uint16Array {
   return table;
 }
 
-/** Gathers events into records, records into frames, frames into pieces. */
-class FrameWriter {
-  readonly pieces: Uint8Array[] = [];
-  bytes_written = 0;
-  #bytes = new Uint8Array(RECORD_BYTES + EVENT_BYTES_MAX);
+/** Gathers events into records. */
+class RecordWriter {
+  readonly #limits: RecordLimits;
+  readonly #take: (record: Uint8Array, time_ms: number) => void;
+  readonly #bytes: Uint8Array;
   #at = 0;
-  #records: LogRecord[] = [];
-  #offset: bigint;
+  #events = 0;
 
-  constructor(first_offset: bigint) {
-    this.#offset = first_offset;
-  }
-
-  get next_offset(): bigint {
-    return this.#offset;
+  /** `take` gets each record with the time of its last event. */
+  constructor(limits: RecordLimits, take: (record: Uint8Array, time_ms: number) => void) {
+    this.#limits = limits;
+    this.#take = take;
+    this.#bytes = new Uint8Array(limits.bytes + EVENT_BYTES_MAX);
   }
 
   event(
@@ -165,25 +172,39 @@ class FrameWriter {
     bytes[start + 1] = length_bytes === 2 ? (length & 127) | 128 : length;
     if (length_bytes === 2) bytes[start + 2] = length >>> 7;
     this.#at = at;
-    if (at >= RECORD_BYTES) this.#end_record(time_ms);
+    this.#events++;
+    if (at >= this.#limits.bytes || this.#events === this.#limits.events) this.end(time_ms);
   }
 
-  #end_record(log_time_ms: number): void {
-    this.#records.push({ offset: this.#offset++, log_time_ms, bytes: this.#bytes.slice(0, this.#at) });
+  end(time_ms: number): void {
+    if (this.#at > 0) this.#take(this.#bytes.slice(0, this.#at), time_ms);
     this.#at = 0;
-    if (this.#records.length === FRAMES_PER_PIECE) this.#end_piece();
+    this.#events = 0;
+  }
+}
+
+/** Gathers records into frames of one each, frames into pieces. */
+class PieceWriter {
+  readonly pieces: Uint8Array[] = [];
+  bytes_written = 0;
+  next_offset: bigint;
+  #records: LogRecord[] = [];
+
+  constructor(first_offset: bigint) {
+    this.next_offset = first_offset;
   }
 
-  #end_piece(): void {
+  record(bytes: Uint8Array, log_time_ms: number): void {
+    this.#records.push({ offset: this.next_offset++, log_time_ms, bytes });
+    if (this.#records.length === FRAMES_PER_PIECE) this.end();
+  }
+
+  end(): void {
+    if (this.#records.length === 0) return;
     const piece = encode_frames(this.#records, 0);
     this.pieces.push(piece);
     this.bytes_written += piece.length;
     this.#records = [];
-  }
-
-  end(log_time_ms: number): void {
-    if (this.#at > 0) this.#end_record(log_time_ms);
-    if (this.#records.length > 0) this.#end_piece();
   }
 }
 
@@ -199,7 +220,7 @@ function write_host_id(bytes: Uint8Array, at: number, host: number): number {
   return from + HOST_ID.length;
 }
 
-/** Hosts, and what each was told last; `baseline` first, then `events`. */
+/** Hosts, and what each was told last; `baseline` first, then `events`. Of either kind: what is sent, or what is logged. */
 export class Fleet {
   readonly hosts: number;
   #random: Random;
@@ -208,6 +229,7 @@ export class Fleet {
   #times: Float64Array;
   #streams: Uint32Array;
   #next_offset = 0n;
+  #days = 0;
 
   constructor(hosts: number) {
     this.hosts = hosts;
@@ -221,48 +243,78 @@ export class Fleet {
 
   /** An Observed of every host. */
   baseline(): Pieces {
-    const changes = each_configuration(observed);
-    const writer = new FrameWriter(this.#next_offset);
-    for (let host = 0; host < this.hosts; host++) {
-      this.#tell(writer, host, START_MS, changes[this.#configurations[host]!]!);
-    }
-    return this.#end(writer, START_MS, this.hosts);
+    return this.#pieces(this.hosts, (writer) => this.#write_baseline(() => writer));
   }
 
   /** Changes of random hosts; a share of them is the host's last one again. */
   events(count: number): Pieces {
+    return this.#pieces(count, (writer) => this.#write_events(count, () => writer));
+  }
+
+  /** `baseline` as the batches of so many senders, each of which has hosts of its own. */
+  baseline_batches(senders: number): Uint8Array[][] {
+    return this.#batches(senders, (writer_of) => this.#write_baseline(writer_of));
+  }
+
+  /** `events` as the batches of so many senders, each of which has hosts of its own. */
+  event_batches(count: number, senders: number): Uint8Array[][] {
+    return this.#batches(senders, (writer_of) => this.#write_events(count, writer_of));
+  }
+
+  #write_baseline(writer_of: (host: number) => RecordWriter): void {
+    const changes = each_configuration(observed);
+    for (let host = 0; host < this.hosts; host++) {
+      this.#tell(writer_of(host), host, START_MS, changes[this.#configurations[host]!]!);
+    }
+  }
+
+  #write_events(count: number, writer_of: (host: number) => RecordWriter): void {
     const changes = each_configuration((base, step) =>
       field(CHANGE_FIELDS[step]!, BYTES, field(1, BYTES, text(1, name_going_round(base)))),
     );
-    const writer = new FrameWriter(this.#next_offset);
     const told = new Uint16Array(this.hosts);
+    const told_today = new Uint8Array(this.hosts);
+    const start_ms = START_MS + this.#days++ * DAY_MS;
     for (let i = 0; i < count; i++) {
       const host = Math.floor((this.#random() / 0x100000000) * this.hosts);
-      const again = this.#random() < REPEATS * 0x100000000 && this.#sequences[host]! > 1;
+      const again = this.#random() < REPEATS * 0x100000000 && told_today[host] === 1;
       if (again) {
         const [low, high] = [this.#streams[2 * host]!, this.#streams[2 * host + 1]!];
-        writer.event(host, low, high, this.#sequences[host]!, this.#times[host]!, changes[told[host]!]!);
+        const change = changes[told[host]!]!;
+        writer_of(host).event(host, low, high, this.#sequences[host]!, this.#times[host]!, change);
         continue;
       }
       const before = this.#configurations[host]!;
       told[host] = before;
-      const time_ms = START_MS + Math.floor(((i + 1) / count) * DAY_MS);
-      this.#tell(writer, host, time_ms, changes[before]!);
+      told_today[host] = 1;
+      const time_ms = start_ms + Math.floor(((i + 1) / count) * DAY_MS);
+      this.#tell(writer_of(host), host, time_ms, changes[before]!);
       this.#configurations[host] = before - (before % STEPS) + ((before + 1) % STEPS);
     }
-    return this.#end(writer, START_MS + DAY_MS, count);
   }
 
-  #tell(writer: FrameWriter, host: number, time_ms: number, change: Uint8Array): void {
+  #tell(writer: RecordWriter, host: number, time_ms: number, change: Uint8Array): void {
     const sequence = ++this.#sequences[host]!;
     this.#times[host] = time_ms;
     writer.event(host, this.#streams[2 * host]!, this.#streams[2 * host + 1]!, sequence, time_ms, change);
   }
 
-  #end(writer: FrameWriter, log_time_ms: number, events: number): Pieces {
-    writer.end(log_time_ms);
-    this.#next_offset = writer.next_offset;
-    return { pieces: writer.pieces, events, bytes: writer.bytes_written };
+  #pieces(events: number, write: (writer: RecordWriter) => void): Pieces {
+    const pieces = new PieceWriter(this.#next_offset);
+    const writer = new RecordWriter(LOG_LIMITS, (record, time_ms) => pieces.record(record, time_ms));
+    write(writer);
+    writer.end(START_MS + this.#days * DAY_MS);
+    pieces.end();
+    this.#next_offset = pieces.next_offset;
+    return { pieces: pieces.pieces, events, bytes: pieces.bytes_written };
+  }
+
+  #batches(senders: number, write: (writer_of: (host: number) => RecordWriter) => void): Uint8Array[][] {
+    const batches: Uint8Array[][] = Array.from({ length: senders }, () => []);
+    const writers = batches.map((own) => new RecordWriter(BATCH_LIMITS, (record) => own.push(record)));
+    write((host) => writers[host % senders]!);
+    for (const writer of writers) writer.end(START_MS);
+    return batches;
   }
 }
 

@@ -1,13 +1,17 @@
 /** `npm run bench`: runs the figures that are named, or all, and prints them with the machine that they are of. */
 import { readFileSync, writeFileSync } from "node:fs";
-import { cpus, release, totalmem } from "node:os";
+import { cpus, release, tmpdir, totalmem } from "node:os";
 import { parseArgs } from "node:util";
+import { append_figures, append_one_figures } from "./append.js";
 import { check_figure } from "./check.js";
+import { file_system_of } from "./directory.js";
 import { FOLD_FIGURES, fold_figures } from "./fold.js";
+import { ingest_figures } from "./ingest.js";
 import type { Figure } from "./measure.js";
 import { REPLAY_FIGURES, replay_figures } from "./replay.js";
 
-const FIGURES = [...FOLD_FIGURES, "check", ...REPLAY_FIGURES];
+const FIGURES = [...FOLD_FIGURES, "check", ...REPLAY_FIGURES, "append", "append-one", "ingest"];
+const ON_DISK = ["append", "append-one", "ingest"];
 
 function positive(name: string, text: string): number {
   const value = Number(text);
@@ -27,13 +31,14 @@ function machine(): string {
 }
 
 function short(value: number): string {
-  return value >= 1e6 ? `${(value / 1e6).toFixed(2)}M` : value.toFixed(1);
+  if (value >= 1e6) return `${(value / 1e6).toFixed(2)}M`;
+  return value.toFixed(value < 10 ? 2 : 1);
 }
 
 function line_of({ name, unit, median, min, max, runs, against }: Figure): string {
   const ratios = Object.entries(against).map(([peer, ratio]) => `${ratio.toFixed(2)} of ${peer}`);
   const range = `min ${short(min)}  max ${short(max)}  runs ${runs}`;
-  return [name.padEnd(15), short(median).padStart(8), unit.padEnd(9), range, ...ratios].join("  ");
+  return [name.padEnd(16), short(median).padStart(8), unit.padEnd(9), range, ...ratios].join("  ");
 }
 
 const { values, positionals } = parseArgs({
@@ -41,6 +46,8 @@ const { values, positionals } = parseArgs({
   options: {
     hosts: { type: "string", default: "1000000" },
     events: { type: "string", default: "10000000" },
+    directory: { type: "string", default: tmpdir() },
+    profile: { type: "string" },
     json: { type: "string" },
   },
 });
@@ -52,6 +59,9 @@ const wanted = new Set(positionals.length > 0 ? positionals : FIGURES);
 
 console.log(machine());
 console.log(`${hosts} hosts, ${events} events`);
+if (ON_DISK.some((name) => wanted.has(name))) {
+  console.log(`${values.directory} is on ${file_system_of(values.directory)}`);
+}
 const figures: Figure[] = [];
 if (FOLD_FIGURES.some((name) => wanted.has(name))) {
   const folded = await fold_figures(hosts, events);
@@ -62,6 +72,12 @@ if (wanted.has("check")) figures.push(check_figure(hosts));
 if (REPLAY_FIGURES.some((name) => wanted.has(name))) {
   const replayed = await replay_figures(hosts, events);
   figures.push(...replayed.filter((figure) => wanted.has(figure.name)));
+}
+if (wanted.has("append"))
+  figures.push(...(await append_figures(values.directory, hosts, Math.ceil(events / 5))));
+if (wanted.has("append-one")) figures.push(...(await append_one_figures(values.directory)));
+if (wanted.has("ingest")) {
+  figures.push(...(await ingest_figures(values.directory, hosts, Math.ceil(events / 5), values.profile)));
 }
 for (const figure of figures) console.log(line_of(figure));
 if (values.json !== undefined) writeFileSync(values.json, JSON.stringify(figures, null, 2) + "\n");

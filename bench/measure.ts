@@ -23,27 +23,28 @@ export interface Run {
   cpu_seconds: number;
 }
 
+/** Reads the clocks; what it returns reads them again, and is the run in between. CPU time is this process's. */
+export function start_run(): () => Run {
+  const cpu = process.cpuUsage();
+  const start = process.hrtime.bigint();
+  return () => {
+    const seconds = Number(process.hrtime.bigint() - start) / 1e9;
+    const { user, system } = process.cpuUsage(cpu);
+    return { seconds, cpu_seconds: (user + system) / 1e6 };
+  };
+}
+
 export function timed(work: () => void): Run {
-  const end = start();
+  const end = start_run();
   work();
   return end();
 }
 
 /** As `timed`, to when it resolves. */
 export async function timed_until(work: () => Promise<unknown>): Promise<Run> {
-  const end = start();
+  const end = start_run();
   await work();
   return end();
-}
-
-function start(): () => Run {
-  const cpu = process.cpuUsage();
-  const begin = process.hrtime.bigint();
-  return () => {
-    const seconds = Number(process.hrtime.bigint() - begin) / 1e9;
-    const { user, system } = process.cpuUsage(cpu);
-    return { seconds, cpu_seconds: (user + system) / 1e6 };
-  };
 }
 
 export function median(values: readonly number[]): number {
@@ -53,11 +54,11 @@ export function median(values: readonly number[]): number {
 }
 
 /** `value_of`: from a run to a number of `unit`. */
-export function figure_of(
+export function figure_of<Each extends Run>(
   name: string,
   unit: string,
-  runs: readonly Run[],
-  value_of: (run: Run) => number,
+  runs: readonly Each[],
+  value_of: (run: Each) => number,
   bytes: number,
 ): Figure {
   const values = runs.map(value_of);
@@ -77,4 +78,10 @@ export function figure_of(
 /** How many times as fast as the peer's runs, which were made alternately. */
 export function speed_against(runs: readonly Run[], peer: readonly Run[]): number {
   return median(runs.map((run, i) => peer[i]!.seconds / run.seconds));
+}
+
+/** The value that `share` of all are not above: the nearest rank. */
+export function quantile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)]!;
 }

@@ -11,6 +11,7 @@ import type {
   StateAnswer,
   VerdictName,
 } from "./answers.js";
+import type { MinPosition } from "./positions.js";
 import type {
   PartitionDigest,
   PartitionHashes,

@@ -1,0 +1,48 @@
+/** The real server as a child process, with its defaults. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+// Seen from dist/bench/.
+const COMMAND = fileURLToPath(new URL("../../bin/klpstate.js", import.meta.url));
+/** USER_HZ of Linux on every architecture that Node runs on. */
+const TICKS_PER_SECOND = 100;
+
+export interface RunningServer {
+  url: string;
+  /** That it has used since its start, all threads, user and system. */
+  cpu_seconds(): number;
+  /** Resolves when it has stopped cleanly. */
+  stop(): Promise<void>;
+}
+
+/** `profile_directory`: a CPU profile of each of its threads is written there when it stops. */
+export async function start_server(data: string, profile_directory?: string): Promise<RunningServer> {
+  const profile =
+    profile_directory === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profile_directory}`];
+  const child = spawn(
+    process.execPath,
+    [...profile, COMMAND, "serve", "--data", data, "--listen", "127.0.0.1:0", "--log-level", "warn"],
+    { stdio: ["ignore", "pipe", "inherit"] },
+  );
+  const [first] = await Promise.race([
+    once(createInterface({ input: child.stdout }), "line"),
+    once(child, "exit").then(([code]) => Promise.reject(new Error(`the server ended at once with ${code}`))),
+  ]);
+  return {
+    url: /^listening on (.*)$/.exec(first as string)![1]!,
+    cpu_seconds() {
+      // Behind the name in parentheses: state, and as the 12th and 13th field utime and stime.
+      const stat = readFileSync(`/proc/${child.pid}/stat`, "latin1");
+      const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+      return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+    },
+    async stop() {
+      child.kill("SIGTERM");
+      const [code] = await once(child, "exit");
+      if (code !== 0) throw new Error(`the server stopped with ${code}`);
+    },
+  };
+}
