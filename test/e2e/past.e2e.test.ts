@@ -4,18 +4,9 @@
  */
 import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
-import { Catalog } from "#services/catalog/catalog.js";
-import { partition_of } from "#services/events/partition.js";
-import { Problem } from "#services/events/problem.js";
-import { klpstate as proto } from "#services/events/proto.js";
-import { make_directory_durably } from "#services/log/disk.js";
-import { Log } from "#services/log/log.js";
-import { node_disk } from "#services/log/node_disk.js";
-import { create_registry } from "#services/log/registry_file.js";
 import { HistoryEntry, HostAnswer, type ReplayAnswer, StateAnswer } from "#services/registry/answers.js";
-import { log_directory } from "#services/registry/partition_place.js";
-import { instants_of, random_catalog, random_log } from "../model/random.js";
-import { batch_of, events_of, fold_log, hosts_digest, type LogRecord } from "../model/registry.js";
+import { random_catalog, random_log } from "../model/random.js";
+import { fold_log, hosts_digest } from "../model/registry.js";
 import {
   ask,
   ask_json,
@@ -28,73 +19,13 @@ import {
   start_server,
   temporary_directory,
 } from "./klpstate.js";
-import {
-  catalog_times,
-  history_facts,
-  host_facts,
-  INSTANT_MAX_MS,
-  PastModel,
-  type Question,
-  type TimedCatalogRecord,
-  time_text,
-} from "./past.js";
+import { catalog_times, history_facts, host_facts, PastModel, type Question, time_text } from "./past.js";
+import { by_partition, instants_to_ask, write_registry } from "./past_registry.js";
 import { view_of_answer } from "./views.js";
 
 /** Fixed: the questions below are then of every kind. */
 const SEED = 20_261_101;
-const PARTITIONS = 3;
 const QUESTIONS = 150;
-
-/** Each record by the partitions of its hosts, in the log's order. */
-function by_partition(records: LogRecord[]): (LogRecord & { partition: number })[] {
-  return records.flatMap(({ bytes, log_time_ms }) => {
-    const parts = new Map<number, Uint8Array[]>();
-    for (const event of events_of(bytes)) {
-      const { host_id } = proto.v1.HostEvent.decode(event);
-      const partition = partition_of(Buffer.from(host_id), PARTITIONS);
-      parts.set(partition, [...(parts.get(partition) ?? []), event]);
-    }
-    return [...parts].map(([partition, events]) => ({ bytes: batch_of(events), log_time_ms, partition }));
-  });
-}
-
-/** A registry that has stood there since its first record, as its files. */
-async function write_registry(
-  data: string,
-  records: (LogRecord & { partition: number })[],
-  manifests: TimedCatalogRecord[],
-): Promise<void> {
-  let clock_ms = Number(records[0]!.log_time_ms);
-  const facts = { registry_id: crypto.randomUUID(), partitions: PARTITIONS, created_ms: clock_ms };
-  await create_registry(node_disk, data, facts);
-  const common = { disk: node_disk, now: () => clock_ms };
-  await make_directory_durably(node_disk, log_directory(data, ""));
-  const logs: Log[] = [];
-  for (let partition = 0; partition < PARTITIONS; partition++) {
-    const directory = log_directory(data, partition);
-    logs.push((await Log.open({ ...common, directory, name: `partition ${partition}` })).log);
-  }
-  const { catalog } = await Catalog.open({
-    ...common,
-    directory: log_directory(data, "catalog"),
-    on_change() {},
-  });
-  for (const { record, log_time_ms } of manifests) {
-    clock_ms = log_time_ms;
-    const done = record.published
-      ? catalog.publish(record.published)
-      : catalog.withdraw(record.withdrawn!.identity!, "wrong file", "admin");
-    await done.catch((error) => {
-      // One that the catalog refuses is part of its past as well.
-      if (!(error instanceof Problem)) throw error;
-    });
-  }
-  for (const { bytes, log_time_ms, partition } of records) {
-    clock_ms = Number(log_time_ms);
-    await logs[partition]!.append([bytes]);
-  }
-  await Promise.all([...logs.map((log) => log.close()), catalog.close()]);
-}
 
 function instant_query({ as_of_ms, known_at_ms }: Question): string {
   const given: [string, string][] = [
@@ -127,8 +58,7 @@ describe("a registry with a past", () => {
     digest = hosts_digest(folded.hosts.values());
     last_log_time_ms = records.at(-1)!.log_time_ms;
     model = new PastModel(folded, manifests, BigInt(Date.now()));
-    const instants = instants_of(log!).filter((instant) => instant <= INSTANT_MAX_MS);
-    const instant = fc.option(fc.constantFrom(...instants), { nil: undefined, freq: 8 });
+    const instant = fc.option(fc.constantFrom(...instants_to_ask(log!)), { nil: undefined, freq: 8 });
     questions = fc.sample(
       fc.record({ host_id: fc.constantFrom(...model.hosts), as_of_ms: instant, known_at_ms: instant }),
       { seed: SEED, numRuns: QUESTIONS },

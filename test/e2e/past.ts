@@ -7,12 +7,14 @@ import {
   apply_catalog_record,
   type CatalogModel,
   is_built_for_other_kernel,
+  manifests_named,
   new_catalog,
   resolve,
 } from "../model/catalog.js";
+import { verdict } from "../model/check.js";
 import type { HostModel, StackEntry } from "../model/fold.js";
 import { first_version, minimum_version, previous_holder, type StatesArray } from "../model/kernel.js";
-import { as_of, type FoldedEvent, type RegistryModel } from "../model/registry.js";
+import { as_of, type FoldedEvent, hosts_per_configuration, type RegistryModel } from "../model/registry.js";
 import { type View, view_of_model } from "./views.js";
 
 type CatalogRecord = Parameters<typeof apply_catalog_record>[1];
@@ -26,12 +28,25 @@ export interface TimedCatalogRecord {
 export const INSTANT_MAX_MS = 253_402_300_799_999n;
 const STALE_AFTER_MINUTES = 26n * 60n;
 
-export interface Question {
-  host_id: string;
+export interface Instants {
   /** Undefined: now. */
   as_of_ms?: bigint | undefined;
   /** Undefined: all that is known. */
   known_at_ms?: bigint | undefined;
+}
+
+export interface Question extends Instants {
+  host_id: string;
+}
+
+export interface HostVerdictFacts {
+  host_id: string;
+  verdict: string;
+  reason: string | null;
+  replaces: string[];
+  warnings: string[];
+  stale: boolean;
+  uncertain: boolean;
 }
 
 export interface HostFacts {
@@ -93,6 +108,39 @@ export class PastModel {
         typeof manifest === "string" || manifest.states_unknown ? null : state_texts(manifest.states),
       ),
     };
+  }
+
+  /** Names of all patches that the catalog ever had. */
+  get patches(): string[] {
+    return [...new Set(this.catalog.flatMap(({ record }) => record.published?.name ?? []))];
+  }
+
+  /** Whether the catalog had a manifest of the name. */
+  knows(name: string, known_at_ms: bigint | undefined): boolean {
+    return manifests_named(this.catalog_at(known_at_ms), name).length > 0;
+  }
+
+  /** What a check says of each host that was known, by host id. */
+  verdicts(name: string, { as_of_ms, known_at_ms }: Instants): Map<string, HostVerdictFacts> {
+    const catalog = this.catalog_at(known_at_ms);
+    const said = new Map<string, HostVerdictFacts>();
+    for (const host_id of this.hosts) {
+      const facts = this.host({ host_id, as_of_ms, known_at_ms });
+      const { host } = as_of(this.registry, host_id, as_of_ms ?? this.now_ms, known_at_ms);
+      if (facts === null || host === null) continue;
+      const { stale, uncertain } = facts;
+      const { verdict: is, reason, replaces, warnings } = verdict(host, catalog, { name });
+      said.set(host_id, { host_id, verdict: is, reason, replaces, warnings, stale, uncertain });
+    }
+    return said;
+  }
+
+  /** Hosts of each configuration, under the model's keys. */
+  fleet({ as_of_ms, known_at_ms }: Instants): Map<string, number> {
+    const hosts = this.hosts.map(
+      (host_id) => as_of(this.registry, host_id, as_of_ms ?? this.now_ms, known_at_ms).host,
+    );
+    return hosts_per_configuration(hosts.filter((host) => host !== null));
   }
 
   history(question: Question): HistoryFacts[] {
