@@ -33,9 +33,9 @@ const ZIPF_ENTRIES = 1 << 16;
 
 /** A share of events comes twice: delivery is at least once. */
 const REPEATS = 0.05;
-const START_MS = 1_790_000_000_000;
+export const START_MS = 1_790_000_000_000;
 /** The events are those of one day. */
-const DAY_MS = 86_400_000;
+export const DAY_MS = 86_400_000;
 
 /** Field numbers of the changes that lead to the steps 1, 2, 3, 4 and 0. */
 const CHANGE_FIELDS = [17, 18, 20, 21, 25];

@@ -8,10 +8,11 @@ import { file_system_of } from "./directory.js";
 import { FOLD_FIGURES, fold_figures } from "./fold.js";
 import { ingest_figures } from "./ingest.js";
 import type { Figure } from "./measure.js";
+import { past_figures } from "./past.js";
 import { REPLAY_FIGURES, replay_figures } from "./replay.js";
 
-const FIGURES = [...FOLD_FIGURES, "check", ...REPLAY_FIGURES, "append", "append-one", "ingest"];
-const ON_DISK = ["append", "append-one", "ingest"];
+const FIGURES = [...FOLD_FIGURES, "check", ...REPLAY_FIGURES, "append", "append-one", "ingest", "past"];
+const ON_DISK = ["append", "append-one", "ingest", "past"];
 
 function positive(name: string, text: string): number {
   const value = Number(text);
@@ -79,5 +80,6 @@ if (wanted.has("append-one")) figures.push(...(await append_one_figures(values.d
 if (wanted.has("ingest")) {
   figures.push(...(await ingest_figures(values.directory, hosts, Math.ceil(events / 5), values.profile)));
 }
+if (wanted.has("past")) figures.push(...(await past_figures(values.directory, hosts, 2 * events)));
 for (const figure of figures) console.log(line_of(figure));
 if (values.json !== undefined) writeFileSync(values.json, JSON.stringify(figures, null, 2) + "\n");

@@ -29,7 +29,8 @@ export interface KeeperMessage {
 }
 
 export const SNAPSHOT_AFTER_BYTES_DEFAULT = 64 * 1024 * 1024;
-export const RETENTION_DEFAULT: Retention = { newest: 2, days: 31, bytes_max: 16 * 1024 ** 3 };
+/** Five weeks, so that a month back there is a snapshot before the instant, whatever the month and the hour. */
+export const RETENTION_DEFAULT: Retention = { newest: 2, days: 35, bytes_max: 16 * 1024 ** 3 };
 
 const LOOK_EVERY_MS = 10_000;
 const DAY_MS = 86_400_000;
