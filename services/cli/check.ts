@@ -16,6 +16,7 @@ import {
 import type { Door } from "./door.js";
 import { type InstantOptions, instant_query, with_instants } from "./host.js";
 import { type PositionOptions, position_query, with_min_position } from "./min_position.js";
+import { while_waiting } from "./progress.js";
 import { check_text } from "./render/check_text.js";
 import { host_verdict_text, host_verdicts_text } from "./render/host_verdicts_text.js";
 
@@ -67,13 +68,14 @@ Exit codes:
 }
 
 async function check_fleet(asking: Asking, patch: string, options: CheckOptions): Promise<ExitCode> {
-  const { door, paint, say, say_json } = asking;
-  const check = await ask_check<CheckAnswer>(door, {
+  const { door, terminal, paint, say, say_json } = asking;
+  const request = {
     patch,
     max_age: options.maxAge,
     ...instant_query(options),
     ...position_query(options),
-  });
+  };
+  const check = await while_waiting(terminal, "judging the fleet", ask_check<CheckAnswer>(door, request));
   const { total, ok, done } = check.hosts;
   const yes = check.complete && ok + done === total;
   if (!options.hosts) {

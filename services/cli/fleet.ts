@@ -5,6 +5,7 @@ import { ask_lines } from "./ask.js";
 import { type AskOptions, ask_and_end, type Session, with_ask_options, with_examples } from "./command.js";
 import { type InstantOptions, instant_query, with_instants } from "./host.js";
 import { type PositionOptions, position_query, with_min_position } from "./min_position.js";
+import { while_waiting } from "./progress.js";
 import { fleet_text } from "./render/fleet_text.js";
 
 export function add_fleet_command(program: Command, session: Session): void {
@@ -12,12 +13,13 @@ export function add_fleet_command(program: Command, session: Session): void {
     .command("fleet")
     .description("show every configuration that hosts have, with their count")
     .action((options: AskOptions & InstantOptions & PositionOptions) =>
-      ask_and_end(session, options, false, async ({ door, paint, say, say_json, warn }) => {
-        const { items, missing_partitions, at } = await ask_lines<FleetRow>(door, {
+      ask_and_end(session, options, false, async ({ door, terminal, paint, say, say_json, warn }) => {
+        const lines = ask_lines<FleetRow>(door, {
           method: "GET",
           path: "/v1/fleet",
           query: { ...instant_query(options), ...position_query(options) },
         });
+        const { items, missing_partitions, at } = await while_waiting(terminal, "counting the fleet", lines);
         if (missing_partitions.length > 0) {
           await warn(`klpstate: INCOMPLETE: partitions ${missing_partitions.join(", ")} cannot answer\n`);
         }

@@ -32,6 +32,24 @@ export function start_progress(terminal: Terminal): Progress {
   };
 }
 
+const LOOK_EVERY_MS = 200;
+
+/** Says what is waited for, to who waits for an answer whose end is not known. */
+export async function while_waiting<Answer>(
+  terminal: Terminal,
+  text: string,
+  answer: Promise<Answer>,
+): Promise<Answer> {
+  const progress = start_progress(terminal);
+  const timer = setInterval(() => progress.show(null, text), LOOK_EVERY_MS);
+  try {
+    return await answer;
+  } finally {
+    clearInterval(timer);
+    progress.end();
+  }
+}
+
 function bar(fraction: number): string {
   const filled = Math.round(Math.min(Math.max(fraction, 0), 1) * BAR_CELLS);
   const percent = String(Math.floor(fraction * 100)).padStart(3);
