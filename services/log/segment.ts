@@ -179,7 +179,7 @@ export interface ScanTarget {
 
 /**
  * Reads and checks the segment from the cursor to `end`, once, straight into the target's buffer, and hands over the
- * frames that have a record at or above `from_offset`, and those behind them. Returns what stopped it before the end;
+ * frames from the first one on that does not stand before `from_offset`. Returns what stopped it before the end;
  * the cursor says where. Others run between two reads.
  */
 export async function scan(
@@ -204,7 +204,9 @@ export async function scan(
     let skip = 0;
     const fault = walk(chunk.subarray(0, filled), cursor, end, replica, (frame, at) => {
       mark_frame(segment, position + at, frame.first_offset);
-      if (frame.next_offset <= from_offset && skip === at) skip = at + frame.length;
+      // An empty frame right there follows what was read before: the chain goes on with it.
+      const is_before = frame.first_offset < from_offset && frame.next_offset <= from_offset;
+      if (is_before && skip === at) skip = at + frame.length;
     });
     const used = cursor.position - position;
     // Before the frames are handed over: the chunk may be gone then.
