@@ -3,6 +3,7 @@
  * be written ends early, and what it lacks is made again later. Blocks follow each other in a file, from wherever in
  * the segment they begin.
  */
+import { dirname } from "node:path";
 import {
   CHAIN_EVENT_BYTES,
   CHAIN_FRAME_BYTES,
@@ -48,6 +49,8 @@ export class ChainWriter {
   #waiting: Uint8Array[] = [];
   #waiting_bytes = 0;
   #file: WriteFile | null = null;
+  /** The file's name in the directory is durable. */
+  #is_named = false;
   #work: Promise<void> = Promise.resolve();
   /** Nothing is written any more. */
   #ended = false;
@@ -121,8 +124,11 @@ export class ChainWriter {
   async sync(): Promise<boolean> {
     await this.flush();
     if (this.#ended) return false;
+    if (this.#file === null) return true;
     try {
-      await this.#file?.sync();
+      await this.#file.sync();
+      if (!this.#is_named) await this.#disk.sync_directory(dirname(this.#chain.path));
+      this.#is_named = true;
       return true;
     } catch {
       this.#end();
@@ -130,8 +136,9 @@ export class ChainWriter {
     }
   }
 
+  /** As `sync`, and nothing is written any more. */
   async close(): Promise<void> {
-    await this.flush();
+    await this.sync();
     await this.#file?.close().catch(() => {});
     this.#file = null;
     this.#ended = true;

@@ -12,6 +12,8 @@ export class Chains {
   readonly #known = new Map<bigint, SegmentChain>();
   #writer: ChainWriter | null = null;
   #writer_segment = -1n;
+  /** Writers of segments before that, which write on by themselves until all is durable. */
+  readonly #closing = new Set<Promise<void>>();
 
   constructor(disk: Disk, directory: string) {
     this.#disk = disk;
@@ -26,8 +28,10 @@ export class Chains {
 
   /** A chain that does not end where the fold goes on is of another history, or lacks something: it begins anew. */
   #begin(segment: bigint, byte: number): void {
-    // The old one writes on by itself; it has nothing left to be told.
-    void this.#writer?.close();
+    if (this.#writer !== null) {
+      const closing = this.#writer.close().finally(() => this.#closing.delete(closing));
+      this.#closing.add(closing);
+    }
     const chain = this.of_segment(segment);
     if (!chain.cut(byte)) chain.clear();
     this.#writer = new ChainWriter(this.#disk, chain, byte);
@@ -66,12 +70,12 @@ export class Chains {
 
   /** All that was told is in the files. */
   async flush(): Promise<void> {
-    await this.#writer?.flush();
+    await Promise.all([...this.#closing, this.#writer?.flush()]);
   }
 
-  /** As `flush`, and durable; false where the disk did not let it. */
-  async sync(): Promise<boolean> {
-    return (await this.#writer?.sync()) ?? true;
+  /** As `flush`, and durable, as far as the disk lets it. */
+  async sync(): Promise<void> {
+    await Promise.all([...this.#closing, this.#writer?.sync()]);
   }
 
   /** The segment's file was made anew. */
@@ -81,7 +85,7 @@ export class Chains {
   }
 
   async close(): Promise<void> {
-    await this.#writer?.close();
+    await Promise.all([...this.#closing, this.#writer?.close()]);
     for (const chain of this.#known.values()) chain.close();
     this.#known.clear();
   }
