@@ -2,7 +2,7 @@
 import { LogCorruption } from "./corruption.js";
 import type { Disk } from "./disk.js";
 import { encode_frames, frames_of, records_of, view_of } from "./frame.js";
-import { check_join, find_segments, type Place, segment_start } from "./recovery.js";
+import { check_join, find_segments, find_start, type Place, segment_start } from "./recovery.js";
 import {
   type Cursor,
   type Fault,
@@ -37,32 +37,16 @@ export async function read_log(options: ReadOnlyOptions): Promise<void> {
   const from = position?.offset ?? options.from ?? 0n;
   const place: Place = { disk, directory, name, replica };
   const segments = await find_segments(place);
-  // A position may be the end of a segment, where the next one begins with the same offset.
-  const first =
-    position === null
-      ? Math.max(
-          0,
-          segments.findLastIndex(({ first_offset }) => first_offset <= from),
-        )
-      : segments.findIndex(({ first_offset }) => first_offset === position.segment);
-  let cursor: Cursor = { position: 0, next_offset: 0n, log_time_ms: 0, last: null };
+  const { start, at } = find_start(segments, from, position);
+  let cursor = at;
   let path = directory;
-  if (first < 0) {
-    throw new LogCorruption(name, directory, 0, from, "the segment that has it is missing");
-  }
-  for (const segment of segments.slice(first)) {
-    if (to !== null && cursor.next_offset >= to) return;
-    if (segment !== segments[first]) check_join(place, segment, cursor.next_offset);
-    path = segment.path;
-    cursor = { ...segment_start(segment), log_time_ms: cursor.log_time_ms };
-    if (position !== null && segment === segments[first]) {
-      cursor = {
-        position: position.byte,
-        next_offset: from,
-        log_time_ms: position.log_time_ms,
-        last: null,
-      };
+  for (const segment of segments.slice(start)) {
+    if (segment !== segments[start]) {
+      if (to !== null && cursor.next_offset >= to) return;
+      check_join(place, segment, cursor.next_offset);
+      cursor = { ...segment_start(segment), log_time_ms: cursor.log_time_ms };
     }
+    path = segment.path;
     const file = disk.open_read(path);
     try {
       const target = {

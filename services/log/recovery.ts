@@ -81,8 +81,8 @@ export async function recover(
     return { state, tail: null, torn: null };
   }
 
-  const { start, at } = find_start(segments, from);
   const from_offset = from?.offset ?? 0n;
+  const { start, at } = find_start(segments, from_offset, from);
   for (const [index, segment] of segments.slice(0, start).entries()) {
     segment.unchecked = { to: segment.bytes, offset: segments[index + 1]!.first_offset };
   }
@@ -151,20 +151,26 @@ export async function recover(
   return { state: { segments, next_offset: cursor.next_offset, log_time_ms, sealed }, tail, torn };
 }
 
-/** Where a start begins to read. */
-function find_start(segments: Segment[], from: LogPosition | null): { start: number; at: Cursor } {
-  if (from === null) return { start: 0, at: segment_start(segments[0]!) };
-  const named = segments.findIndex(({ first_offset }) => first_offset === from.segment);
-  if (named >= 0 && segments[named]!.bytes >= from.byte) {
-    const { byte, offset, log_time_ms } = from;
+/** Index of the segment where a reading from the offset begins, and where in it; `position`: where the offset stood. */
+export function find_start(
+  segments: readonly Segment[],
+  offset: bigint,
+  position: LogPosition | null,
+): { start: number; at: Cursor } {
+  const named = segments.findIndex(({ first_offset }) => first_offset === position?.segment);
+  if (position !== null && named >= 0 && segments[named]!.bytes >= position.byte) {
+    const { byte, log_time_ms } = position;
     return { start: named, at: { position: byte, next_offset: offset, log_time_ms, last: null } };
   }
-  // Not the log that it was: read from before that, so that what is missing is named.
+  // A segment that was begun, and never written to, is lost in a crash: the one before it goes on. Where it is not the
+  // log that it was, what is missing is named by who reads from before that.
   const start = Math.max(
     0,
-    segments.findLastIndex(({ first_offset }) => first_offset <= from.offset),
+    segments.findLastIndex(({ first_offset }) => first_offset <= offset),
   );
-  return { start, at: segment_start(segments[start]!) };
+  const segment = segments[start];
+  const at = segment === undefined ? NOTHING_READ : segment_start(segment);
+  return { start, at: { ...at } };
 }
 
 /**
@@ -200,6 +206,8 @@ export async function check_segment(place: Place, segment: Segment, next: Segmen
   }
   return cursor;
 }
+
+const NOTHING_READ: Cursor = { position: 0, next_offset: 0n, log_time_ms: 0, last: null };
 
 export function segment_start(segment: Segment): Cursor {
   return { position: 0, next_offset: segment.first_offset, log_time_ms: 0, last: null };
