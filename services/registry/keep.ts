@@ -80,8 +80,10 @@ async function fold_to(
       buffer: () => core.input(core.input_bytes_max),
       on_frames(frames, at) {
         const length = same_day_bytes(frames, core.log_time_ms, is_kept);
+        // The frames stand in the core's memory: when that grows they are gone, and have no length.
+        const all_of_it = length === frames.length;
         if (length > 0) fold(core, frames.subarray(0, length), partition);
-        if (length === frames.length) return;
+        if (all_of_it) return;
         const { next_offset: offset, log_time_ms } = core;
         throw new DayEnd({ offset, segment: at.segment, byte: at.byte + length, log_time_ms });
       },

@@ -50,11 +50,12 @@ class Follower {
   on_frames(frames: Uint8Array, { segment, byte }: FramesPlace): void {
     const { core, chains, waiters } = this;
     let at = byte;
+    // Before the fold: frames that stand in the core's memory are gone when that grows.
+    this.bytes += frames.length;
     const status = core.fold_chained(frames, (piece) => {
       chains.tell({ segment, byte: at }, piece.bytes, core.next_offset, piece);
       at += piece.bytes;
     });
-    this.bytes += frames.length;
     waiters.folded_to(core.next_offset);
     // Events beyond a full core stay unapplied; the partition says that it is full.
     if (status === "partition_full") waiters.give_up();
