@@ -32,6 +32,8 @@ export class SegmentChain {
   #file: ReadFile | null = null;
   /** Length of the file's blocks. */
   file_bytes = 0;
+  /** A block was asked for, and is not what was written. */
+  #is_damaged = false;
 
   constructor(disk: Disk, path: string) {
     this.#disk = disk;
@@ -43,10 +45,10 @@ export class SegmentChain {
     const chain = new SegmentChain(disk, path);
     const file = chain.#open();
     if (file === null) return chain;
-    const header = new Uint8Array(CHAIN_HEADER_BYTES);
     const size = file.size();
     for (let at = 0; at < size; ) {
-      const facts = file.read_sync(header, at) === header.length ? chain_header(header) : null;
+      const header = new Uint8Array(CHAIN_HEADER_BYTES);
+      const facts = chain.#read(header, at) ? chain_header(header) : null;
       if (facts === null || at + facts.length > size || !chain.follows(facts)) break;
       chain.#blocks.push({ facts, file_byte: at, block: null });
       at += facts.length;
@@ -69,6 +71,11 @@ export class SegmentChain {
     return this.#blocks.at(-1)?.facts.to ?? 0;
   }
 
+  /** All blocks from the segment's first frame on, as far as is known: a block's bytes are looked at when it is read. */
+  get is_whole(): boolean {
+    return this.from === 0 && !this.#is_damaged;
+  }
+
   /** Forgets blocks that end behind byte `to` of the segment, so that others can follow. False: none ends just there. */
   cut(to: number): boolean {
     while (this.to > to) this.#blocks.pop();
@@ -81,6 +88,7 @@ export class SegmentChain {
   clear(): void {
     this.#blocks.length = 0;
     this.file_bytes = 0;
+    this.#is_damaged = false;
   }
 
   /** A block that is not in the file yet. */
@@ -112,13 +120,17 @@ export class SegmentChain {
     if (place === undefined) return null;
     if (place.block !== null) return place.block;
     const bytes: Uint8Array = Buffer.allocUnsafeSlow(place.facts.length);
+    if (this.#read(bytes, place.file_byte!) && is_chain_block(bytes)) return new ChainBlock(bytes);
+    this.#is_damaged = true;
+    return null;
+  }
+
+  /** Fills `into`; a chain is derived, and what cannot be read is as good as not there. */
+  #read(into: Uint8Array, at: number): boolean {
     try {
-      const file = this.#open();
-      const filled = file?.read_sync(bytes, place.file_byte!) ?? 0;
-      return filled === bytes.length && is_chain_block(bytes) ? new ChainBlock(bytes) : null;
+      return this.#open()?.read_sync(into, at) === into.length;
     } catch {
-      // A chain is derived: what cannot be read is as good as not there.
-      return null;
+      return false;
     }
   }
 

@@ -228,8 +228,8 @@ export class Partition {
       const chain = this.#follower.chains.of_segment(segment);
       const next = segments[i + 1];
       if (next === undefined) {
-        if (chain.from > 0) log.end_segment();
-      } else if (chain.from > 0 || chain.to < bytes) {
+        if (!chain.is_whole) log.end_segment();
+      } else if (!chain.is_whole || chain.to < bytes) {
         gaps.push({ partition, segment, next_segment: next.first_offset });
       }
     }
