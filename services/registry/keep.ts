@@ -53,7 +53,8 @@ export async function keep_snapshots(
   for (let position = base?.position ?? null; position?.offset !== to.offset; ) {
     const is_kept = (day: number) => day >= first_day && day !== ended_day;
     const stop = await fold_to(disk, place, core, partition, position, to, is_kept);
-    await save_core(disk, place, core, partition, stop);
+    // A base that a day has ended with is there already.
+    if (stop.offset !== position?.offset) await save_core(disk, place, core, partition, stop);
     ended_day = day_of(stop.log_time_ms);
     position = stop;
   }
