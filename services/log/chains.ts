@@ -6,10 +6,14 @@ import type { Disk } from "./disk.js";
 import type { FramesPlace } from "./segment.js";
 import { chain_name, SegmentChain } from "./segment_chain.js";
 
+/** A log may have thousands of segments. */
+const OPEN_FILES_MAX = 16;
+
 export class Chains {
   readonly #disk: Disk;
   readonly #directory: string;
   readonly #known = new Map<bigint, SegmentChain>();
+  readonly #used = new Set<SegmentChain>();
   #writer: ChainWriter | null = null;
   #writer_segment = -1n;
   /** Writers of segments before that, which write on by themselves until all is durable. */
@@ -39,10 +43,14 @@ export class Chains {
   }
 
   of_segment(segment: bigint): SegmentChain {
-    const known = this.#known.get(segment);
-    if (known !== undefined) return known;
-    const chain = SegmentChain.load(this.#disk, join(this.#directory, chain_name(segment)));
+    const path = join(this.#directory, chain_name(segment));
+    const chain = this.#known.get(segment) ?? SegmentChain.load(this.#disk, path);
     this.#known.set(segment, chain);
+    if (this.#used.size >= OPEN_FILES_MAX && !this.#used.has(chain)) {
+      for (const used of this.#used) used.close();
+      this.#used.clear();
+    }
+    this.#used.add(chain);
     return chain;
   }
 
@@ -57,9 +65,16 @@ export class Chains {
     const chain = this.of_segment(segment);
     if (segment === this.#writer_segment) this.#writer?.finish();
     if (chain.from > 0) return null;
-    const i = chain.blocks.findIndex(
+    const { blocks } = chain;
+    const i = blocks.findIndex(
       ({ frames, last_log_time_ms }) => frames > 0 && last_log_time_ms > log_time_ms,
     );
+    // A header is checked with its block only: a damaged one before may have been passed over.
+    const before = blocks.findLastIndex(({ frames }, n) => n < i && frames > 0);
+    if (before >= 0) {
+      const last_ms = chain.block(before)?.facts.last_log_time_ms ?? null;
+      if (last_ms === null || last_ms > log_time_ms) return null;
+    }
     const block = i < 0 ? null : chain.block(i);
     for (let n = 0; block !== null && n < block.facts.frames; n++) {
       const frame = block.frame(n);
@@ -80,13 +95,17 @@ export class Chains {
 
   /** The segment's file was made anew. */
   forget(segment: bigint): void {
-    this.#known.get(segment)?.close();
+    const chain = this.#known.get(segment);
     this.#known.delete(segment);
+    if (chain === undefined) return;
+    chain.close();
+    this.#used.delete(chain);
   }
 
   async close(): Promise<void> {
     await Promise.all([...this.#closing, this.#writer?.close()]);
-    for (const chain of this.#known.values()) chain.close();
+    for (const chain of this.#used) chain.close();
+    this.#used.clear();
     this.#known.clear();
   }
 }

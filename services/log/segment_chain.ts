@@ -32,8 +32,8 @@ export class SegmentChain {
   #file: ReadFile | null = null;
   /** Length of the file's blocks. */
   file_bytes = 0;
-  /** A block was asked for, and is not what was written. */
-  #is_damaged = false;
+  /** It did not tell what it should, or a block was not what was written: the file is to be made anew. */
+  damaged = false;
 
   constructor(disk: Disk, path: string) {
     this.#disk = disk;
@@ -54,6 +54,7 @@ export class SegmentChain {
       at += facts.length;
       chain.file_bytes = at;
     }
+    chain.close();
     return chain;
   }
 
@@ -73,7 +74,7 @@ export class SegmentChain {
 
   /** All blocks from the segment's first frame on, as far as is known: a block's bytes are looked at when it is read. */
   get is_whole(): boolean {
-    return this.from === 0 && !this.#is_damaged;
+    return this.from === 0 && !this.damaged;
   }
 
   /** Forgets blocks that end behind byte `to` of the segment, so that others can follow. False: none ends just there. */
@@ -88,7 +89,7 @@ export class SegmentChain {
   clear(): void {
     this.#blocks.length = 0;
     this.file_bytes = 0;
-    this.#is_damaged = false;
+    this.damaged = false;
   }
 
   /** A block that is not in the file yet. */
@@ -121,7 +122,7 @@ export class SegmentChain {
     if (place.block !== null) return place.block;
     const bytes: Uint8Array = Buffer.allocUnsafeSlow(place.facts.length);
     if (this.#read(bytes, place.file_byte!) && is_chain_block(bytes)) return new ChainBlock(bytes);
-    this.#is_damaged = true;
+    this.damaged = true;
     return null;
   }
 
@@ -138,9 +139,13 @@ export class SegmentChain {
   find(place: EventPlace): ChainedEvent | null {
     const blocks = this.#blocks;
     const i = last_not_above(blocks.length, place.offset, (n) => blocks[n]!.facts.first_offset);
-    return this.block(i)?.find(place) ?? null;
+    const found = this.block(i)?.find(place) ?? null;
+    // Nobody asks for what is no event: a damaged header has led to another block, or the block is missing.
+    if (found === null) this.damaged = true;
+    return found;
   }
 
+  /** Lets go of the file until it is read again. */
   close(): void {
     this.#file?.close();
     this.#file = null;

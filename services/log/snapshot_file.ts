@@ -151,7 +151,8 @@ function read_header(file: ReadFile, stamp: SnapshotStamp): OpenSnapshot | strin
   const header = JSON.parse(Buffer.from(text).toString()) as SnapshotHeader;
   const foreign = foreign_stamp(header, stamp);
   if (foreign !== null) return foreign;
-  if (file.size() !== PREFIX_BYTES + length + header.body_bytes) return "it is cut short";
+  const bytes = PREFIX_BYTES + length + header.body_bytes;
+  if (file.size() !== bytes) return `it has ${file.size()} bytes instead of ${bytes}`;
 
   let at = PREFIX_BYTES + length;
   let checksum = 0;
@@ -175,8 +176,7 @@ function read_header(file: ReadFile, stamp: SnapshotStamp): OpenSnapshot | strin
       checksum = crc32(into, checksum);
     },
     verdict() {
-      const end = PREFIX_BYTES + length + header.body_bytes;
-      if (at !== end) return "it is cut short";
+      if (at !== bytes) return "its runs have other lengths than its bytes";
       return checksum === header.body_crc32 ? null : "its checksum does not match";
     },
     close: () => file.close(),
