@@ -15,6 +15,7 @@ import { refuse_first_issue } from "./parameters.js";
 import { add_patches_routes } from "./patches_routes.js";
 import { document_of, plain_document, problem_response } from "./problem_document.js";
 import { add_replay_routes, type Replay } from "./replay_routes.js";
+import { add_snapshots_routes } from "./snapshots_routes.js";
 
 export interface AppOptions {
   registry: RegistryService;
@@ -57,6 +58,7 @@ export function build_app({
   add_patches_routes(app, registry);
   add_fleet_routes(app, registry);
   add_replay_routes(app, registry, replay);
+  add_snapshots_routes(app, registry);
   add_health_routes(app, registry, metrics, version);
 
   app.notFound((c) => {

@@ -17,6 +17,7 @@ export interface ServerMetrics {
 const SUMS = [
   ["klpstate_hosts", "Hosts known", "hosts"],
   ["klpstate_log_bytes", "Bytes of the log", "log_bytes"],
+  ["klpstate_unsnapshotted_bytes", "Bytes of the log that a start would read", "unsnapshotted_bytes"],
   ["klpstate_core_memory_bytes", "Memory of the cores", "memory_bytes"],
 ] as const;
 
@@ -37,6 +38,12 @@ export function create_metrics(of_process: boolean, event_body_bytes: () => numb
     name: "klpstate_partitions",
     help: "Partitions, by whether they serve or are broken",
     labelNames: ["state"],
+    registers,
+  });
+  const snapshot_log_time = new Gauge({
+    name: "klpstate_snapshot_log_time_seconds",
+    help: "Log time of the last event in the partition's newest snapshot, s since 1970; none: it has no snapshot",
+    labelNames: ["partition"],
     registers,
   });
   const sums = SUMS.map(([name, help, field]) => ({ gauge: new Gauge({ name, help, registers }), field }));
@@ -74,12 +81,17 @@ export function create_metrics(of_process: boolean, event_body_bytes: () => numb
       registers,
     }),
     show(status) {
-      const sum = (field: "hosts" | "log_bytes" | "memory_bytes" | "events" | "records_quarantined") =>
+      const sum = (field: (typeof SUMS)[number][2] | "events" | "records_quarantined") =>
         status.reduce((total, partition) => total + partition[field], 0);
       const broken = status.filter((partition) => partition.broken !== null).length;
       partitions.set({ state: "broken" }, broken);
       partitions.set({ state: "serving" }, status.length - broken);
       for (const { gauge, field } of sums) gauge.set(sum(field));
+      snapshot_log_time.reset();
+      for (const { partition, snapshot_log_time_ms } of status) {
+        if (snapshot_log_time_ms !== null)
+          snapshot_log_time.set({ partition: String(partition) }, snapshot_log_time_ms / 1000);
+      }
       set(events, sum("events"));
       set(quarantined, sum("records_quarantined"));
       anomalies.reset();

@@ -13,6 +13,7 @@ import { add_patch_commands } from "./patch.js";
 import { plain } from "./render/text.js";
 import { add_replay_command } from "./replay.js";
 import { add_serve_command } from "./serve.js";
+import { add_snapshot_command } from "./snapshot.js";
 import { add_state_command } from "./state.js";
 import { print, ReaderGone, type Terminal } from "./terminal.js";
 import { VERSION } from "./version.js";
@@ -71,6 +72,7 @@ function new_program(session: Session, json: boolean): Command {
   add_state_command(program, session);
   add_fleet_command(program, session);
   add_replay_command(program, session);
+  add_snapshot_command(program, session);
   add_conform_command(program, session);
   return program;
 }

@@ -1,10 +1,12 @@
 /** `klpstate serve`: owns a directory, answers on an address and at the directory's socket. */
 import type { Command } from "commander";
-import { InvalidArgumentError } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 import { destination, type Level, pino } from "pino";
 import { build_app } from "../api/app.js";
 import { listen, parse_listen } from "../api/listen.js";
 import { PARTITIONS_MAX } from "../log/registry_file.js";
+import { RETENTION_DEFAULT, SNAPSHOT_AFTER_BYTES_DEFAULT } from "../registry/keeper.js";
+import { format_byte_count, parse_byte_count } from "./byte_count.js";
 import { type Session, with_examples } from "./command.js";
 import { replay_by_audit } from "./replay_by_audit.js";
 import { print } from "./terminal.js";
@@ -17,6 +19,10 @@ interface ServeOptions extends TokenOptions {
   data: string;
   listen: string;
   partitions?: number;
+  snapshotAfter: number;
+  snapshotsNewest: number;
+  snapshotsDays: number;
+  snapshotsBytes: number;
   logLevel: Level;
 }
 
@@ -31,6 +37,32 @@ export function add_serve_command(program: Command, session: Session): void {
       "127.0.0.1:7350",
     )
     .option("--partitions <count>", "of a new registry, fixed from then on (default: 8)", parse_partitions)
+    .addOption(
+      byte_option(
+        "--snapshot-after <bytes>",
+        "make a snapshot of a partition when so much of its log is in none",
+        SNAPSHOT_AFTER_BYTES_DEFAULT,
+      ),
+    )
+    .option(
+      "--snapshots-newest <count>",
+      "keep so many of the newest snapshots of a partition",
+      parse_snapshots,
+      RETENTION_DEFAULT.newest,
+    )
+    .option(
+      "--snapshots-days <count>",
+      "keep the last snapshot of each of so many days",
+      parse_days,
+      RETENTION_DEFAULT.days,
+    )
+    .addOption(
+      byte_option(
+        "--snapshots-bytes <bytes>",
+        "of a partition's snapshots at most; the oldest go first, the newest stays",
+        RETENTION_DEFAULT.bytes_max,
+      ),
+    )
     .option("--log-level <level>", `of the log on standard error: ${LEVELS.join(", ")}`, parse_level, "info")
     .action(async (options: ServeOptions) => {
       await serve(options, session);
@@ -42,6 +74,7 @@ export function add_serve_command(program: Command, session: Session): void {
       "serve --data /var/lib/klpstate",
       "serve --data ./registry --listen 127.0.0.1:0 --partitions 64",
       "serve --data ./registry --listen 0.0.0.0:7350 --token-file /etc/klpstate/token",
+      "serve --data ./registry --snapshot-after 1GiB --snapshots-days 7",
     ],
     `
 With a token every request over TCP must show it, as "Authorization: Bearer TOKEN".
@@ -64,8 +97,18 @@ async function serve(options: ServeOptions, { terminal }: Session): Promise<void
   const registry = await open_registry({
     data: options.data,
     ...(options.partitions !== undefined && { partitions: options.partitions }),
+    snapshot_after_bytes: options.snapshotAfter,
+    retention: {
+      newest: options.snapshotsNewest,
+      days: options.snapshotsDays,
+      bytes_max: options.snapshotsBytes,
+    },
     report: (message) => log.warn(message),
   });
+  const { snapshots, log_bytes_read } = registry.start;
+  log.info(
+    `started from snapshots of ${snapshots} of ${registry.partitions} partitions, read ${log_bytes_read} bytes of log`,
+  );
   try {
     const app = build_app({
       registry,
@@ -116,6 +159,24 @@ function parse_partitions(text: string): number {
   const count = /^[0-9]{1,6}$/.test(text) ? Number(text) : 0;
   if (count >= 1 && count <= PARTITIONS_MAX) return count;
   throw new InvalidArgumentError(`It is not a whole number from 1 to ${PARTITIONS_MAX}.`);
+}
+
+function parse_snapshots(text: string): number {
+  return parse_count(text, 1);
+}
+
+function parse_days(text: string): number {
+  return parse_count(text, 0);
+}
+
+function parse_count(text: string, min: number): number {
+  const count = /^[0-9]{1,6}$/.test(text) ? Number(text) : -1;
+  if (count >= min) return count;
+  throw new InvalidArgumentError(`It is not a whole number from ${min} to 999999.`);
+}
+
+function byte_option(flags: string, description: string, bytes: number): Option {
+  return new Option(flags, description).argParser(parse_byte_count).default(bytes, format_byte_count(bytes));
 }
 
 function parse_level(text: string): string {

@@ -108,6 +108,14 @@ export class ChainWriter {
     if (this.#waiting_bytes >= WRITE_BYTES) void this.flush();
   }
 
+  /** Bytes of the segment that the chain covers, with what is not in a block yet. */
+  get from(): number {
+    return this.#chain.blocks.length > 0 || this.#ended ? this.#chain.from : this.#unfinished.from;
+  }
+  get to(): number {
+    return this.#ended ? this.#chain.to : this.#unfinished.to;
+  }
+
   /** What was told so far can be looked up. */
   finish(): void {
     this.#finish_block();

@@ -54,6 +54,13 @@ export class Chains {
     return chain;
   }
 
+  /** Whether it tells of the segment's first so many bytes, as far as is known. */
+  covers(segment: bigint, bytes: number): boolean {
+    const chain = this.of_segment(segment);
+    const { from, to } = segment === this.#writer_segment ? this.#writer! : chain;
+    return from === 0 && to >= bytes && !chain.damaged;
+  }
+
   /** What is said of an event of the segment; null: nothing. */
   find(segment: bigint, place: EventPlace): ChainedEvent | null {
     if (segment === this.#writer_segment) this.#writer?.finish();

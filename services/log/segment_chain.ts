@@ -72,11 +72,6 @@ export class SegmentChain {
     return this.#blocks.at(-1)?.facts.to ?? 0;
   }
 
-  /** All blocks from the segment's first frame on, as far as is known: a block's bytes are looked at when it is read. */
-  get is_whole(): boolean {
-    return this.from === 0 && !this.damaged;
-  }
-
   /** Forgets blocks that end behind byte `to` of the segment, so that others can follow. False: none ends just there. */
   cut(to: number): boolean {
     while (this.to > to) this.#blocks.pop();

@@ -222,6 +222,20 @@ export const HostState = FleetRow.omit({ warnings: true, hosts: true }).extend({
   sequence: U64,
 });
 
+export const SnapshotsAnswer = z.object({
+  snapshots: Count.describe("made now"),
+  partitions: z
+    .array(
+      z.object({
+        partition: z.number().int(),
+        next: U64.describe("what the snapshot has: records below this offset"),
+        log_time: Time.describe("of the last of them"),
+      }),
+    )
+    .describe("of which one was made; those that have nothing new are left out"),
+  failed: z.array(z.object({ partition: z.number().int(), reason: z.string() })),
+});
+
 export const ReplayAnswer = z.object({
   digest: z.string().nullable().describe("of all that was replayed; null where a part of it is damaged"),
   fold_version: z.number().int(),
@@ -303,6 +317,7 @@ export type StateAnswer = z.infer<typeof StateAnswer>;
 export type FleetRow = z.infer<typeof FleetRow>;
 export type HostState = z.infer<typeof HostState>;
 export type ReplayAnswer = z.infer<typeof ReplayAnswer>;
+export type SnapshotsAnswer = z.infer<typeof SnapshotsAnswer>;
 export type PatchEntry = z.infer<typeof PatchEntry>;
 export type Published = z.infer<typeof Published>;
 export type Withdrawal = z.infer<typeof Withdrawal>;

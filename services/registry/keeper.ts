@@ -4,6 +4,8 @@
  * that is served depends on it.
  */
 import { Worker } from "node:worker_threads";
+import { format_time } from "../events/time.js";
+import type { SnapshotsAnswer } from "./answers.js";
 import type { ChainGap, KeepTask } from "./keep.js";
 import type { RegistryPlace } from "./partition_place.js";
 import type { ShardClient } from "./shard_client.js";
@@ -32,15 +34,21 @@ export const SNAPSHOT_AFTER_BYTES_DEFAULT = 64 * 1024 * 1024;
 /** Five weeks, so that a month back there is a snapshot before the instant, whatever the month and the hour. */
 export const RETENTION_DEFAULT: Retention = { newest: 2, days: 35, bytes_max: 16 * 1024 ** 3 };
 
-const LOOK_EVERY_MS = 10_000;
+/** Of a fast log this is more than a snapshot is made for. */
+const LOOK_EVERY_MS = 1_000;
+/** A disk without room is not asked again at once: what it is asked for may be a fold of the whole log. */
+const REST_AFTER_FAILURE_MS = 60_000;
 const DAY_MS = 86_400_000;
 
 export class Keeper {
   readonly #options: KeeperOptions;
   readonly #started_ms: number;
   #timer: NodeJS.Timeout | null = null;
-  #round: Promise<number> | null = null;
+  #rests_until_ms = 0;
+  #round: Promise<SnapshotsAnswer> | null = null;
   #worker: Worker | null = null;
+  /** Of the task that the worker has. */
+  #settle: (failed: string | null) => void = () => {};
   #closed = false;
 
   constructor(options: KeeperOptions) {
@@ -50,13 +58,14 @@ export class Keeper {
 
   start(): void {
     this.#timer = setInterval(() => {
-      if (this.#round === null) this.run(false).catch((error) => this.#options.report(String(error)));
+      if (this.#round !== null || performance.now() < this.#rests_until_ms) return;
+      this.run(false).catch((error) => this.#options.report(String(error)));
     }, LOOK_EVERY_MS).unref();
   }
 
-  /** Makes what is due; `all`: a snapshot of every partition that has something new. How many snapshots were made. */
-  async run(all: boolean): Promise<number> {
-    while (this.#round !== null) await this.#round;
+  /** Makes what is due; `all`: a snapshot of every partition that has something new. */
+  async run(all: boolean): Promise<SnapshotsAnswer> {
+    while (this.#round !== null) await this.#round.catch(() => {});
     this.#round = this.#make(all).finally(() => {
       this.#round = null;
     });
@@ -71,67 +80,96 @@ export class Keeper {
     await this.#round?.catch(() => {});
   }
 
-  async #make(all: boolean): Promise<number> {
-    const { shards, retention, report } = this.#options;
-    let made = 0;
+  async #make(all: boolean): Promise<SnapshotsAnswer> {
+    const made: SnapshotsAnswer["partitions"] = [];
+    const failed: SnapshotsAnswer["failed"] = [];
     try {
-      for (const shard of shards) {
+      for (const shard of this.#options.shards) {
         for (const status of await shard.ask("status", [])) {
-          if (this.#closed || !(all ? status.unsnapshotted_bytes > 0 : this.#is_due(status))) continue;
-          const { partition } = status;
-          const to = await shard.ask("chained_position", [partition, true]);
-          const failed = await this.#work({ keep: { partition, to, retention } });
-          if (failed !== null) report(`partition ${partition}: no snapshot was made: ${failed}`);
-          else {
-            await shard.ask("snapshot_made", [partition, to.log_time_ms]);
-            made += 1;
+          const { partition, broken } = status;
+          if (all && broken !== null) failed.push({ partition, reason: broken });
+          else if (broken === null && (all ? status.unsnapshotted_bytes > 0 : this.#is_due(status))) {
+            const result = await this.#make_snapshot(shard, partition);
+            if (typeof result !== "string") made.push(result);
+            else failed.push({ partition, reason: result });
           }
         }
-        for (const gap of await shard.ask("chain_gaps", [])) {
-          if (this.#closed) break;
-          const failed = await this.#work({ gap });
-          if (failed === null) await shard.ask("chain_made", [gap.partition, gap.segment]);
-          else
-            report(`partition ${gap.partition}: the chain of segment ${gap.segment} was not made: ${failed}`);
-        }
+        for (const gap of await shard.ask("chain_gaps", [])) await this.#make_chain(shard, gap);
       }
-      return made;
     } finally {
       // A core is as large as a partition's: it is kept only while there is something to do.
       await this.#worker?.terminate();
       this.#worker = null;
     }
+    made.sort((a, b) => a.partition - b.partition);
+    failed.sort((a, b) => a.partition - b.partition);
+    return { snapshots: made.length, partitions: made, failed };
+  }
+
+  /** A string says why there is none. */
+  async #make_snapshot(shard: ShardClient, partition: number) {
+    try {
+      const to = await shard.ask("chained_position", [partition, true]);
+      const failed = await this.#work({ keep: { partition, to, retention: this.#options.retention } });
+      if (failed !== null) return this.#failed(`partition ${partition}: no snapshot was made`, failed);
+      await shard.ask("snapshot_made", [partition, to]);
+      return { partition, next: String(to.offset), log_time: format_time(to.log_time_ms) };
+    } catch (error) {
+      // The partition has broken meanwhile, or too much waits for its shard.
+      return this.#failed(`partition ${partition}: no snapshot was made`, message_of(error));
+    }
+  }
+
+  async #make_chain(shard: ShardClient, gap: ChainGap): Promise<void> {
+    const { partition, segment } = gap;
+    const failed = await this.#work({ gap });
+    if (failed === null) await shard.ask("chain_made", [partition, segment]);
+    else this.#failed(`partition ${partition}: the chain of segment ${segment} was not made`, failed);
+  }
+
+  #failed(what: string, why: string): string {
+    if (!this.#closed) this.#options.report(`${what}: ${why}`);
+    this.#rests_until_ms = performance.now() + REST_AFTER_FAILURE_MS;
+    return why;
   }
 
   /** Much is in no snapshot, or something is and a day has ended since the last one. */
-  #is_due({ broken, unsnapshotted_bytes, snapshot_log_time_ms }: PartitionStatus): boolean {
-    if (broken !== null || unsnapshotted_bytes === 0) return false;
+  #is_due({ unsnapshotted_bytes, snapshot_log_time_ms }: PartitionStatus): boolean {
+    if (unsnapshotted_bytes === 0) return false;
     if (unsnapshotted_bytes >= this.#options.after_bytes) return true;
     const last_ms = snapshot_log_time_ms ?? this.#started_ms;
     return Math.floor(this.#options.now() / DAY_MS) > Math.floor(last_ms / DAY_MS);
   }
 
-  /** Null: it is done; else why not. */
+  /** Null: it is done; else why not. One task at a time. */
   #work(task: KeeperTask): Promise<string | null> {
-    this.#worker ??= new Worker(new URL("./keeper_worker.js", import.meta.url), {
-      workerData: this.#options.place,
-    });
-    const worker = this.#worker;
+    if (this.#closed) return Promise.resolve("the registry is being closed");
+    this.#worker ??= this.#start_worker();
+    this.#worker.postMessage(task);
     return new Promise((resolve) => {
-      const settle = (failed: string | null) => {
-        worker.removeAllListeners();
-        resolve(failed);
-      };
-      worker.on("message", ({ reports, failed }: KeeperMessage) => {
-        for (const message of reports) this.#options.report(message);
-        settle(failed);
-      });
-      worker.on("error", (error) => settle(error.message));
-      worker.on("exit", () => {
-        if (this.#worker === worker) this.#worker = null;
-        settle("it was stopped");
-      });
-      worker.postMessage(task);
+      this.#settle = resolve;
     });
   }
+
+  #start_worker(): Worker {
+    const worker = new Worker(new URL("./keeper_worker.js", import.meta.url), {
+      workerData: this.#options.place,
+    });
+    const lose = (failed: string) => {
+      if (this.#worker !== worker) return;
+      this.#worker = null;
+      this.#settle(failed);
+    };
+    worker.on("message", ({ reports, failed }: KeeperMessage) => {
+      for (const message of reports) this.#options.report(message);
+      this.#settle(failed);
+    });
+    worker.on("error", (error) => lose(error.message));
+    worker.on("exit", () => lose("its thread was stopped"));
+    return worker;
+  }
+}
+
+function message_of(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -65,7 +65,7 @@ class Follower {
 interface Opened {
   log: Log;
   torn: string | null;
-  snapshot_log_time_ms: number | null;
+  snapshot: LogPosition | null;
 }
 
 export class Partition {
@@ -77,7 +77,8 @@ export class Partition {
   readonly #room: PromisedRoom;
   /** Of what was followed, what stands before the position that was given last. */
   #bytes_at_position = 0;
-  #snapshot_log_time_ms: number | null;
+  /** Where the newest one stands. */
+  #snapshot: LogPosition | null;
   #broken: string | null;
 
   private constructor(partition: number, follower: Follower, opened: Opened | string) {
@@ -88,7 +89,7 @@ export class Partition {
     const is_open = typeof opened !== "string";
     this.log = is_open ? opened.log : null;
     this.torn = is_open ? opened.torn : null;
-    this.#snapshot_log_time_ms = is_open ? opened.snapshot_log_time_ms : null;
+    this.#snapshot = is_open ? opened.snapshot : null;
     this.#broken = is_open ? null : opened;
   }
 
@@ -117,8 +118,10 @@ export class Partition {
       const cut =
         torn &&
         `${torn.file}: cut ${torn.bytes} bytes at byte ${torn.byte}, offset ${torn.offset} (${torn.reason})`;
-      const snapshot_log_time_ms = snapshot?.position.log_time_ms ?? null;
-      return new Partition(partition, follower, { log, torn: cut, snapshot_log_time_ms });
+      // One that lacks its chain before the snapshot is written to no more, so that the chain can be made anew.
+      const last = log.segments.at(-1);
+      if (last && !follower.chains.covers(last.first_offset, last.bytes)) log.end_segment();
+      return new Partition(partition, follower, { log, torn: cut, snapshot: snapshot?.position ?? null });
     } catch (error) {
       await follower.chains.close();
       if (!(error instanceof LogCorruption))
@@ -225,22 +228,19 @@ export class Partition {
     const segments = log.segments;
     const gaps: ChainGap[] = [];
     for (const [i, { first_offset: segment, bytes }] of segments.entries()) {
-      const chain = this.#follower.chains.of_segment(segment);
+      if (this.#follower.chains.covers(segment, bytes)) continue;
       const next = segments[i + 1];
-      if (next === undefined) {
-        if (!chain.is_whole) log.end_segment();
-      } else if (!chain.is_whole || chain.to < bytes) {
-        gaps.push({ partition, segment, next_segment: next.first_offset });
-      }
+      if (next === undefined) log.end_segment();
+      else gaps.push({ partition, segment, next_segment: next.first_offset });
     }
     return gaps;
   }
 
   /** A snapshot of the position that `chained_position` gave last is there. */
-  snapshot_made(log_time_ms: number): void {
+  snapshot_made(position: LogPosition): void {
     this.#follower.bytes -= this.#bytes_at_position;
     this.#bytes_at_position = 0;
-    this.#snapshot_log_time_ms = log_time_ms;
+    this.#snapshot = position;
   }
 
   /** The file of a segment's chain was made anew. */
@@ -276,17 +276,20 @@ export class Partition {
 
   status(): PartitionStatus {
     const { core, log } = this;
+    const next_offset = log?.next_offset ?? 0n;
+    // Empty frames alone are nothing new.
+    const has_new = next_offset > (this.#snapshot?.offset ?? 0n);
     return {
       partition: this.partition,
-      next_offset: log?.next_offset ?? 0n,
+      next_offset,
       broken: this.broken,
       torn: this.torn,
       hosts: core.host_count,
       configurations: core.configuration_count,
       events: core.events_folded,
       log_bytes: log?.bytes ?? 0,
-      unsnapshotted_bytes: this.#follower.bytes,
-      snapshot_log_time_ms: this.#snapshot_log_time_ms,
+      unsnapshotted_bytes: has_new ? this.#follower.bytes : 0,
+      snapshot_log_time_ms: this.#snapshot?.log_time_ms ?? null,
       memory_bytes: core.memory_used_bytes,
       records_quarantined: core.records_quarantined,
       anomalies: core.anomalies_seen(),

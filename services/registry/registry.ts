@@ -26,6 +26,7 @@ import type {
   HistoryEntry,
   HostAnswer,
   HostVerdict,
+  SnapshotsAnswer,
   StateAnswer,
 } from "./answers.js";
 import { type CatalogFact, catalog_fact } from "./catalog_feed.js";
@@ -60,6 +61,7 @@ import type {
   PartitionHostState,
   PartitionStatus,
 } from "./shard_protocol.js";
+import type { Retention } from "./snapshots.js";
 
 export const PARTITIONS_DEFAULT = 8;
 export const STALE_AFTER_MS_DEFAULT = 26 * 60 * 60 * 1000;
@@ -78,6 +80,8 @@ export interface RegistryOptions {
   stale_after_ms?: number;
   /** A snapshot of a partition is made when so much of its log is in none. */
   snapshot_after_bytes?: number;
+  /** Which snapshots are kept. */
+  retention?: Retention;
   /** For messages about what the start found: a torn tail, a broken partition. */
   report?(message: string): void;
   now?(): number;
@@ -93,6 +97,15 @@ interface Parts {
   keeper: Keeper | null;
   past: PastThreads;
   report(message: string): void;
+  start: RegistryStart;
+}
+
+/** What a start found, and had to read. */
+export interface RegistryStart {
+  /** Partitions that went on from a snapshot. */
+  snapshots: number;
+  /** Of the partitions' logs; what was behind the snapshots. */
+  log_bytes_read: number;
 }
 
 /** Throws Problem: `unavailable` where another process has the directory, others where it is no registry. */
@@ -161,6 +174,7 @@ async function open_claimed(
       ),
     );
     for (const result of started) if (result.status === "fulfilled") shards.push(result.value.shard);
+    const start: RegistryStart = { snapshots: 0, log_bytes_read: 0 };
     for (const result of started) {
       if (result.status === "rejected") throw result.reason;
       const { status: all_status, refused_snapshots } = result.value.started;
@@ -168,19 +182,21 @@ async function open_claimed(
       for (const status of all_status) {
         if (status.torn) report(`partition ${status.partition}: ${status.torn}`);
         if (status.broken) report(`partition ${status.partition} is broken: ${status.broken}`);
+        if (status.snapshot_log_time_ms !== null) start.snapshots += 1;
+        start.log_bytes_read += status.unsnapshotted_bytes;
       }
     }
     const keeper = new Keeper({
       place,
       shards,
-      retention: RETENTION_DEFAULT,
+      retention: options.retention ?? RETENTION_DEFAULT,
       after_bytes: options.snapshot_after_bytes ?? SNAPSHOT_AFTER_BYTES_DEFAULT,
       report,
       now,
     });
     keeper.start();
     const past = new PastThreads(place, stale_after_ms);
-    const parts: Parts = { claim, catalog, shards, partitions, now, keeper, past, report };
+    const parts: Parts = { claim, catalog, shards, partitions, now, keeper, past, report, start };
     return new Registry(parts, new WayIn(place.module, seed_of(place.registry_id)));
   } catch (error) {
     await Promise.all(shards.map((shard) => shard.close()));
@@ -235,6 +251,10 @@ export class Registry implements RegistryService {
   /** The registry's directory. */
   get data(): string {
     return this.#parts.claim.directory;
+  }
+
+  get start(): RegistryStart {
+    return this.#parts.start;
   }
 
   /** Resolves if a shard ends and was not asked to: then the registry can answer for its partitions no more. */
@@ -412,6 +432,12 @@ export class Registry implements RegistryService {
   async status(): Promise<PartitionStatus[]> {
     const status = await this.#ask_all("status", []);
     return status.sort((a, b) => a.partition - b.partition);
+  }
+
+  async snapshot(): Promise<SnapshotsAnswer> {
+    const { keeper } = this.#parts;
+    if (keeper === null) throw new Problem("unavailable", "this registry makes no snapshots");
+    return await keeper.run(true);
   }
 
   async publish(manifest: Manifest): Promise<PublishOutcome> {

@@ -8,6 +8,7 @@ import type {
   HistoryEntry,
   HostAnswer,
   HostVerdict,
+  SnapshotsAnswer,
   StateAnswer,
   VerdictName,
 } from "./answers.js";
@@ -114,6 +115,8 @@ export interface RegistryService {
   host_state(partition: number, host: number): Promise<PartitionHostState>;
   /** By partition; also of broken ones. */
   status(): Promise<PartitionStatus[]>;
+  /** Makes a snapshot of every partition that has something new. */
+  snapshot(): Promise<SnapshotsAnswer>;
   publish(manifest: Manifest): Promise<PublishOutcome>;
   withdraw(identity: Identity, reason: string, by: string): Promise<{ offset: bigint }>;
   /** In the catalog's order. */

@@ -120,8 +120,8 @@ export class Shard implements ShardWork {
     this.#partition(partition).chain_made(segment);
   }
 
-  snapshot_made(partition: number, log_time_ms: number): void {
-    this.#partition(partition).snapshot_made(log_time_ms);
+  snapshot_made(...[partition, position]: Arguments<"snapshot_made">): void {
+    this.#partition(partition).snapshot_made(position);
   }
 
   async history(partition: number, host_id: string, instant: Instant): Promise<number | null> {

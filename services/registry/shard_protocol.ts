@@ -157,7 +157,7 @@ export interface ShardOperations {
   chain_gaps(): ChainGap[];
   chain_made(partition: number, segment: bigint): void;
   /** Of the position that was given last as a durable one. */
-  snapshot_made(partition: number, log_time_ms: number): void;
+  snapshot_made(partition: number, position: LogPosition): void;
   /** Opens a list; null: no such host. */
   history(partition: number, host_id: string, instant: Instant): number | null;
   pull(list: number): { items: HistoryEntry[]; done: boolean };

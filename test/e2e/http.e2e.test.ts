@@ -474,6 +474,7 @@ describe("who watches", () => {
         "POST /v1/patches/withdraw",
         "GET /v1/fleet",
         "POST /v1/replay",
+        "POST /v1/snapshots",
         "GET /healthz",
         "GET /readyz",
         "GET /metrics",

@@ -441,6 +441,18 @@ describe("patches", () => {
   });
 });
 
+test("snapshots are made, and those that could not be are in the answer", async () => {
+  registry.broken_partitions = [{ partition: 1, reason: "torn" }];
+  const { status, json } = await post("/v1/snapshots", "");
+  expect(status).toBe(200);
+  expect(json).toEqual({
+    snapshots: 1,
+    partitions: [{ partition: 0, next: "7", log_time: "2026-03-01T12:00:00.000Z" }],
+    failed: [{ partition: 1, reason: "torn" }],
+  });
+  expect((await ask("/v1/snapshots")).status).toBe(405);
+});
+
 describe("fleet and replay", () => {
   test("configurations are paged; one that goes between two pages costs nothing", async () => {
     registry.rows = ["6.1", "6.6", "6.12", "5.10"].map((release, at) => fleet_row(release, at));
@@ -513,6 +525,15 @@ describe("for those who watch", () => {
     expect(text).toContain('klpstate_partitions{state="serving"} 2');
   });
 
+  test("metrics tell how much a start would read, and how old each snapshot is", async () => {
+    registry.snapshot_log_times_ms = [1_770_000_000_250, null];
+    const { text } = await ask("/metrics");
+    expect(text).toContain("klpstate_unsnapshotted_bytes 200\n");
+    expect(text.match(/^klpstate_snapshot_log_time_seconds.*$/gm)).toEqual([
+      'klpstate_snapshot_log_time_seconds{partition="0"} 1770000000.25',
+    ]);
+  });
+
   test("the OpenAPI document has every route", async () => {
     const { json } = await ask("/openapi.json");
     expect(Object.keys(json.paths).toSorted()).toEqual([
@@ -528,6 +549,7 @@ describe("for those who watch", () => {
       "/v1/patches",
       "/v1/patches/withdraw",
       "/v1/replay",
+      "/v1/snapshots",
     ]);
     expect(json.components.schemas.HostEventInput.properties).toHaveProperty("object_changed");
   });

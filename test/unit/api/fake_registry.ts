@@ -12,6 +12,7 @@ import type {
   HostState,
   HostVerdict,
   ReplayAnswer,
+  SnapshotsAnswer,
   StateAnswer,
 } from "#services/registry/answers.js";
 import { type MinPosition, not_caught_up } from "#services/registry/positions.js";
@@ -49,6 +50,7 @@ export class FakeRegistry implements RegistryService {
   catalog: CatalogEntry[] = [];
   readonly data = "/nowhere";
   broken_partitions: { partition: number; reason: string }[] = [];
+  snapshot_log_times_ms: (number | null)[] = [];
   checks: { candidate: Candidate; options: CheckOptions }[] = [];
   lookups: (StateLookup | undefined)[] = [];
   fleets_asked: Instant[] = [];
@@ -243,11 +245,19 @@ export class FakeRegistry implements RegistryService {
       events: 5,
       log_bytes: 100,
       unsnapshotted_bytes: 100,
-      snapshot_log_time_ms: null,
+      snapshot_log_time_ms: this.snapshot_log_times_ms[partition] ?? null,
       memory_bytes: 1_000,
       records_quarantined: 0,
       anomalies: { gap: 2 },
     }));
+  }
+
+  async snapshot(): Promise<SnapshotsAnswer> {
+    return {
+      snapshots: 1,
+      partitions: [{ partition: 0, next: "7", log_time: AT.as_of }],
+      failed: this.broken_partitions,
+    };
   }
 
   async close(): Promise<void> {

@@ -387,6 +387,15 @@ test("replay is a yes if the digests match, else a no", async () => {
   expect([code, JSON.parse(out).matches]).toEqual([1, false]);
 });
 
+test("snapshot is a yes if everything is in one, else a no that names what is not", async () => {
+  expect(await klpstate(["snapshot"])).toEqual({ code: 0, out: "1 snapshot made\n", err: "" });
+  registry.broken_partitions = [{ partition: 1, reason: "its memory is full" }];
+  const { code, out } = await klpstate(["snapshot"]);
+  expect([code, out]).toEqual([1, "1 snapshot made\nFAILED: partition 1: its memory is full\n"]);
+  const json = await klpstate(["snapshot", "--json"]);
+  expect([json.code, JSON.parse(json.out).failed]).toEqual([1, registry.broken_partitions]);
+});
+
 describe("a replay that is no match", () => {
   const [partition] = REPLAYED.partitions;
 

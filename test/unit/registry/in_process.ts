@@ -47,6 +47,7 @@ export async function open_in_process(
     keeper: null,
     past: new PastThreads(start.place, start.stale_after_ms),
     report() {},
+    start: { snapshots: 0, log_bytes_read: 0 },
   };
   return new Registry(parts, new WayIn(core_module, 7n));
 }
