@@ -6,13 +6,22 @@ import { append_figures, append_one_figures } from "./append.js";
 import { check_figure } from "./check.js";
 import { file_system_of } from "./directory.js";
 import { FOLD_FIGURES, fold_figures } from "./fold.js";
+import { HISTORY_FIGURES, history_figure } from "./history.js";
 import { ingest_figures } from "./ingest.js";
 import type { Figure } from "./measure.js";
 import { past_figures } from "./past.js";
 import { REPLAY_FIGURES, replay_figures } from "./replay.js";
+import { RESTART_FIGURES, restart_figures } from "./restart.js";
 
-const FIGURES = [...FOLD_FIGURES, "check", ...REPLAY_FIGURES, "append", "append-one", "ingest", "past"];
 const ON_DISK = ["append", "append-one", "ingest", "past"];
+const FIGURES = [
+  ...FOLD_FIGURES,
+  "check",
+  ...REPLAY_FIGURES,
+  ...RESTART_FIGURES,
+  ...HISTORY_FIGURES,
+  ...ON_DISK,
+];
 
 function positive(name: string, text: string): number {
   const value = Number(text);
@@ -81,5 +90,10 @@ if (wanted.has("ingest")) {
   figures.push(...(await ingest_figures(values.directory, hosts, Math.ceil(events / 5), values.profile)));
 }
 if (wanted.has("past")) figures.push(...(await past_figures(values.directory, hosts, 2 * events)));
+if (RESTART_FIGURES.some((name) => wanted.has(name))) {
+  const started = await restart_figures(hosts);
+  figures.push(...started.filter((figure) => wanted.has(figure.name)));
+}
+if (wanted.has("history-one")) figures.push(await history_figure(2 * events));
 for (const figure of figures) console.log(line_of(figure));
 if (values.json !== undefined) writeFileSync(values.json, JSON.stringify(figures, null, 2) + "\n");

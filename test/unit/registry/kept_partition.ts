@@ -64,7 +64,7 @@ export class KeptPartition {
   }
 
   async append(records: Uint8Array[]): Promise<void> {
-    await this.partition.append(records, []);
+    await this.partition.append(records, host_list([]), false);
   }
 
   async append_events(...events: HostEvent[]): Promise<void> {
