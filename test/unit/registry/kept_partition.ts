@@ -1,9 +1,11 @@
 /** A partition in a directory that goes away, with a clock of the test's own, and snapshots made when the test says. */
+
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach } from "vitest";
 import { Core, MEMORY_BYTES_MAX } from "#services/core/core.js";
+import { host_list } from "#services/core/host_list.js";
 import { encode_batch, encode_event, type HostEvent } from "#services/events/codec.js";
 import type { LogPosition } from "#services/log/segment.js";
 import { type ChainGap, keep_snapshots, remake_chain } from "#services/registry/keep.js";
