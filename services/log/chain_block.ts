@@ -120,8 +120,9 @@ export function chain_header(bytes: Uint8Array): ChainBlockFacts | null {
   };
 }
 
-/** Whether a whole block is as it was written. */
+/** Whether the bytes are one whole block, as it was written. */
 export function is_chain_block(bytes: Uint8Array): boolean {
+  if (chain_header(bytes)?.length !== bytes.length) return false;
   return crc32(bytes.subarray(CRC_FROM)) === view_of(bytes).getUint32(CRC_AT, true);
 }
 

@@ -196,7 +196,8 @@ export class ChainWriter {
       this.#end();
       return;
     }
-    for (const _ of blocks) this.#chain.saved();
+    // A sync may have failed meanwhile: then the chain has ended before them.
+    if (!this.#ended) for (const _ of blocks) this.#chain.saved();
   }
 
   /** The chain ends with what is in the file; what comes later has none. */
