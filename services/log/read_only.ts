@@ -1,4 +1,5 @@
 /** Reads a log that somebody else may be writing, as far as it is known to be durable, or to its end. */
+import { join } from "node:path";
 import { LogCorruption } from "./corruption.js";
 import type { Disk } from "./disk.js";
 import { encode_frames, frames_of, records_of, view_of } from "./frame.js";
@@ -10,6 +11,7 @@ import {
   type LogPosition,
   type Segment,
   scan,
+  segment_name,
 } from "./segment.js";
 import { find_witness } from "./torn_tail.js";
 
@@ -39,7 +41,7 @@ export async function read_log(options: ReadOnlyOptions): Promise<void> {
   const segments = await find_segments(place);
   const { start, at } = find_start(segments, from, position);
   let cursor = at;
-  let path = directory;
+  let path = join(directory, segment_name(from));
   for (const segment of segments.slice(start)) {
     if (segment !== segments[start]) {
       if (to !== null && cursor.next_offset >= to) return;
