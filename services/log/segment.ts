@@ -199,8 +199,8 @@ export async function scan(
     const position = cursor.position;
     const chunk = buffer.subarray(0, Math.min(buffer.length, end - position));
     const { filled, error } = read_readable(file, chunk, position);
-    if (error === null && filled < chunk.length)
-      return { reason: "the file became shorter", misplaced: true };
+    // Another process may have taken the part of a failed write out of it; what stands before is as good as ever.
+    const is_shorter = error === null && filled < chunk.length;
     let skip = 0;
     const fault = walk(chunk.subarray(0, filled), cursor, end, replica, (frame, at) => {
       mark_frame(segment, position + at, frame.first_offset);
@@ -216,6 +216,7 @@ export async function scan(
       target.on_frames(chunk.subarray(skip, used), place);
     }
     if (unreadable_there) throw unreadable(error, segment, cursor, log);
+    if (is_shorter) return { reason: "the file became shorter", misplaced: true };
     if (fault !== null) return fault;
     await setImmediate();
   }
