@@ -52,6 +52,8 @@ export async function read_registry(
       await check_empty(disk, directory);
       return null;
     }
+    // Its name may be younger than the last fsync: nothing that is made beside it may outlive it.
+    await disk.sync_directory(directory);
   } catch (error) {
     throw not_readable(directory, path, error);
   }
