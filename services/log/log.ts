@@ -57,6 +57,8 @@ export interface LogOptions {
   now(): number;
   /** What stands before it is not read now: a snapshot has it. A log that ends before it is damaged. */
   from?: LogPosition | null;
+  /** The log had all records below: one that ends before is damaged. Default: what `from` says. */
+  reaches?: bigint;
   /** Where a start reads to. Default: a buffer of its own. See ScanTarget. */
   buffer?(): Uint8Array;
   /**
@@ -103,7 +105,7 @@ export class Log {
     const { disk, directory, name, replica = false, on_frames = () => {}, now } = options;
     const place: Place = { disk, directory, name, replica };
     const target: ScanTarget = { buffer: options.buffer ?? own_buffer(), on_frames };
-    const { state, tail, torn } = await recover(place, options.from ?? null, target);
+    const { state, tail, torn } = await recover(place, options.from ?? null, options.reaches ?? 0n, target);
     const writer = new Writer(place, state, tail, {
       segment_bytes_max: options.segment_bytes_max ?? SEGMENT_BYTES_MAX,
       queue_bytes_max: options.queue_bytes_max ?? QUEUE_BYTES_MAX,

@@ -62,26 +62,26 @@ export interface Recovered {
 
 /**
  * What stands before `from` (null: the beginning) is not read; the rest is, once, and handed to the target, which holds
- * bytes that are not durable yet until this resolves. Throws LogCorruption.
+ * bytes that are not durable yet until this resolves. Throws LogCorruption, also where the log ends before `reaches`.
  */
 export async function recover(
   place: Place,
   from: LogPosition | null,
+  reaches: bigint,
   target: ScanTarget,
 ): Promise<Recovered> {
   const { disk, directory, name, replica } = place;
   await make_directory_durably(disk, directory);
+  const from_offset = from?.offset ?? 0n;
+  const known_end = from_offset > reaches ? from_offset : reaches;
   const segments = await find_segments(place);
   const last = segments.at(-1);
   if (last === undefined) {
-    if (from !== null && from.offset > 0n) {
-      throw too_short(place, join(directory, segment_name(0n)), 0, 0n, from.offset);
-    }
+    if (known_end > 0n) throw too_short(place, join(directory, segment_name(0n)), 0, 0n, known_end);
     const state: LogState = { segments, next_offset: 0n, log_time_ms: 0, sealed: true };
     return { state, tail: null, torn: null };
   }
 
-  const from_offset = from?.offset ?? 0n;
   const { start, at } = find_start(segments, from_offset, from);
   for (const [index, segment] of segments.slice(0, start).entries()) {
     segment.unchecked = { to: segment.bytes, offset: segments[index + 1]!.first_offset };
@@ -123,8 +123,8 @@ export async function recover(
       file.close();
     }
   }
-  if (cursor.next_offset < from_offset) {
-    throw too_short(place, last.path, cursor.position, cursor.next_offset, from_offset);
+  if (cursor.next_offset < known_end) {
+    throw too_short(place, last.path, cursor.position, cursor.next_offset, known_end);
   }
 
   let { log_time_ms } = cursor;

@@ -121,38 +121,56 @@ export interface OpenSnapshot {
   close(): void;
 }
 
-/** A string says why it is refused. */
-export function open_snapshot(disk: Disk, path: string, stamp: SnapshotStamp): OpenSnapshot | string {
+/** Why a snapshot is not used. */
+export interface SnapshotRefusal {
+  refused: string;
+  /** It is of another registry's log, or of another partition's. */
+  is_foreign: boolean;
+}
+
+export function open_snapshot(
+  disk: Disk,
+  path: string,
+  stamp: SnapshotStamp,
+): OpenSnapshot | SnapshotRefusal {
   let file: ReadFile;
   try {
     file = disk.open_read(path);
   } catch (error) {
-    return `it cannot be read (${error_code(error) || String(error)})`;
+    return unreadable(error);
   }
   try {
     const opened = read_header(file, stamp);
-    if (typeof opened === "string") file.close();
+    if ("refused" in opened) file.close();
     return opened;
   } catch (error) {
     file.close();
-    return `it cannot be read (${error_code(error) || String(error)})`;
+    return unreadable(error);
   }
 }
 
-function read_header(file: ReadFile, stamp: SnapshotStamp): OpenSnapshot | string {
+function unreadable(error: unknown): SnapshotRefusal {
+  return refusal(`it cannot be read (${error_code(error) || String(error)})`);
+}
+
+function refusal(refused: string, is_foreign = false): SnapshotRefusal {
+  return { refused, is_foreign };
+}
+
+function read_header(file: ReadFile, stamp: SnapshotStamp): OpenSnapshot | SnapshotRefusal {
   const prefix = new Uint8Array(PREFIX_BYTES);
-  if (file.read_sync(prefix, 0) < PREFIX_BYTES) return "it is cut short";
+  if (file.read_sync(prefix, 0) < PREFIX_BYTES) return refusal("it is cut short");
   const view = view_of(prefix);
   const length = view.getUint32(4, true);
-  if (view.getUint32(0, true) !== MAGIC_U32 || length > HEADER_BYTES_MAX) return "it is no snapshot";
+  if (view.getUint32(0, true) !== MAGIC_U32 || length > HEADER_BYTES_MAX) return refusal("it is no snapshot");
   const text = new Uint8Array(length);
-  if (file.read_sync(text, PREFIX_BYTES) < length) return "it is cut short";
-  if (crc32(text) !== view.getUint32(8, true)) return "its header's checksum does not match";
+  if (file.read_sync(text, PREFIX_BYTES) < length) return refusal("it is cut short");
+  if (crc32(text) !== view.getUint32(8, true)) return refusal("its header's checksum does not match");
   const header = JSON.parse(Buffer.from(text).toString()) as SnapshotHeader;
   const foreign = foreign_stamp(header, stamp);
   if (foreign !== null) return foreign;
   const bytes = PREFIX_BYTES + length + header.body_bytes;
-  if (file.size() !== bytes) return `it has ${file.size()} bytes instead of ${bytes}`;
+  if (file.size() !== bytes) return refusal(`it has ${file.size()} bytes instead of ${bytes}`);
 
   let at = PREFIX_BYTES + length;
   let checksum = 0;
@@ -184,17 +202,17 @@ function read_header(file: ReadFile, stamp: SnapshotStamp): OpenSnapshot | strin
 }
 
 /** Why the snapshot is not of what the stamp says; null: it is. */
-function foreign_stamp(header: SnapshotHeader, stamp: SnapshotStamp): string | null {
+function foreign_stamp(header: SnapshotHeader, stamp: SnapshotStamp): SnapshotRefusal | null {
   if (header.format !== SNAPSHOT_FORMAT) {
     const age = header.format > SNAPSHOT_FORMAT ? "a newer" : "another";
-    return `it has format ${header.format}: ${age} klpstate made it`;
+    return refusal(`it has format ${header.format}: ${age} klpstate made it`);
   }
-  if (header.registry_id !== stamp.registry_id) return "it is of another registry";
+  if (header.registry_id !== stamp.registry_id) return refusal("it is of another registry", true);
   if (header.partition !== stamp.partition || header.partitions !== stamp.partitions) {
-    return `it is of partition ${header.partition} of ${header.partitions}`;
+    return refusal(`it is of partition ${header.partition} of ${header.partitions}`, true);
   }
   if (header.fold_version !== stamp.fold_version)
-    return `it was folded by version ${header.fold_version} of the rules`;
-  if (header.core !== stamp.core) return "another build of the core made it";
+    return refusal(`it was folded by version ${header.fold_version} of the rules`);
+  if (header.core !== stamp.core) return refusal("another build of the core made it");
   return null;
 }

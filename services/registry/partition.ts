@@ -104,7 +104,11 @@ export class Partition {
     const directory = log_directory(place.directory, partition);
     const follower = new Follower(core, new Chains(disk, directory));
     try {
-      const snapshot = await restore_core(disk, place, core, partition, report);
+      let reaches = 0n;
+      const snapshot = await restore_core(disk, place, core, partition, (message, refused_at) => {
+        report(message);
+        if (refused_at > reaches) reaches = refused_at;
+      });
       const { log, torn } = await Log.open({
         disk,
         directory,
@@ -112,6 +116,7 @@ export class Partition {
         segment_bytes_max,
         now,
         from: snapshot?.position ?? null,
+        reaches,
         buffer: () => core.input(core.input_bytes_max),
         on_frames: (frames, at) => follower.on_frames(frames, at),
       });

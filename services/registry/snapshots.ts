@@ -6,6 +6,7 @@ import type { LogPosition } from "../log/segment.js";
 import {
   open_snapshot,
   type SnapshotFacts,
+  type SnapshotRefusal,
   snapshot_name,
   snapshot_offset,
   write_snapshot,
@@ -30,14 +31,15 @@ const DAY_MS = 86_400_000;
 
 /**
  * Restarts the core with the newest good snapshot that is wanted; where it stands in the log, or null: there is none,
- * and the core begins at the beginning. `report` is told of each that is refused.
+ * and the core begins at the beginning. `report` is told of each that is refused, and up to where the log had records
+ * when that was made (0: it is of another log).
  */
 export async function restore_core(
   disk: Disk,
   place: RegistryPlace,
   core: Core,
   partition: number,
-  report: (message: string) => void,
+  report: (message: string, reaches: bigint) => void,
   is_wanted: (facts: SnapshotFacts) => boolean = () => true,
 ): Promise<SnapshotFacts | null> {
   const directory = snapshot_directory(place.directory, partition);
@@ -46,14 +48,15 @@ export async function restore_core(
     const path = join(directory, name);
     const restored = restore_from(disk, place, core, partition, path, is_wanted);
     if (restored === null) continue;
-    if (typeof restored !== "string") return restored;
-    report(`${path} is not used: ${restored}`);
+    if (!("refused" in restored)) return restored;
+    const { refused, is_foreign } = restored;
+    report(`${path} is not used: ${refused}`, is_foreign ? 0n : snapshot_offset(name)!);
   }
   core.restart(core_options(place, partition));
   return null;
 }
 
-/** Null: it is not wanted; a string: why it is refused. */
+/** Null: it is not wanted. */
 function restore_from(
   disk: Disk,
   place: RegistryPlace,
@@ -61,20 +64,22 @@ function restore_from(
   partition: number,
   path: string,
   is_wanted: (facts: SnapshotFacts) => boolean,
-): SnapshotFacts | string | null {
+): SnapshotFacts | SnapshotRefusal | null {
   const snapshot = open_snapshot(disk, path, stamp_of(place, partition, core));
-  if (typeof snapshot === "string") return snapshot;
+  if ("refused" in snapshot) return snapshot;
+  const refusal = (refused: string) => ({ refused, is_foreign: false });
   const { facts, image } = snapshot;
   try {
     if (!is_wanted(facts)) return null;
     if (!core.take_image(image, (run) => snapshot.fill(core.page_bytes(run)))) {
-      return "its image does not fit into a core";
+      return refusal("its image does not fit into a core");
     }
     const verdict = snapshot.verdict();
-    if (verdict !== null) return verdict;
-    return core.next_offset === facts.position.offset ? facts : "its counters are not of its position";
+    if (verdict !== null) return refusal(verdict);
+    if (core.next_offset === facts.position.offset) return facts;
+    return refusal("its counters are not of its position");
   } catch (error) {
-    return `it cannot be read (${error instanceof Error ? error.message : String(error)})`;
+    return refusal(`it cannot be read (${error instanceof Error ? error.message : String(error)})`);
   } finally {
     snapshot.close();
   }
@@ -121,7 +126,7 @@ export async function prune_snapshots(
     const path = join(directory, name);
     const snapshot = open_snapshot(disk, path, stamp_of(place, partition, core));
     // One that cannot be used is in the way of nothing but the disk's room.
-    if (typeof snapshot === "string") await disk.remove(path);
+    if ("refused" in snapshot) await disk.remove(path);
     else {
       const file = disk.open_read(path);
       found.push({ ...snapshot.facts, path, bytes: file.size() });
