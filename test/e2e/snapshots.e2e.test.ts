@@ -210,15 +210,15 @@ describe("snapshots that cannot be used", () => {
 
 describe("chains", () => {
   test("that were deleted while nobody served change no answer", async () => {
-    expect(chains_of(data).length).toBeGreaterThan(0);
-    for (const path of chains_of(data)) rmSync(path);
+    const chains = chains_of(data);
+    expect(chains.length).toBeGreaterThanOrEqual(PARTITIONS);
+    for (const path of chains) rmSync(path);
     const server = await start_server(data);
     expect(started(server).snapshots).toBe(PARTITIONS);
     await expect_same_answers(server);
     // The next event begins a segment, and the one that lost its chain gets it back.
     expect((await publisher.send(server, 0)).status).toBe(200);
-    const before = chains_of(data).length;
-    while (chains_of(data).length < before + PARTITIONS) await sleep(50);
+    while (!chains.every((path) => existsSync(path))) await sleep(50);
     histories = await answers_of(server);
     await server.stop();
   });
