@@ -72,9 +72,14 @@ function position_of(packed: bigint): Position | null {
   return { offset: packed >> INDEX_BITS, index: Number(packed & INDEX_MASK) };
 }
 
+/** Names of patches and kernels that a core has already decoded, at once. */
+const DECODED_NAMES_MAX = 4096;
+
 export class Core {
   #core: CoreExports;
   #memory: CoreMemory;
+  /** By address: the core never frees one, and has each once. */
+  readonly #decoded_names = new Map<number, string>();
 
   constructor(module: WebAssembly.Module, options: CoreOptions) {
     this.#core = new WebAssembly.Instance(module).exports as unknown as CoreExports;
@@ -84,6 +89,7 @@ export class Core {
 
   /** Forgets everything, for another history. */
   restart(options: CoreOptions): void {
+    this.#decoded_names.clear();
     const pages = Math.floor((options.memory_bytes_max ?? MEMORY_BYTES_MAX) / PAGE_BYTES);
     const { partition, partitions, seed } = options;
     if (!this.#core.start(partition ?? NONE, partitions, pages, seed ?? 0n)) {
@@ -392,8 +398,8 @@ export class Core {
       return { ...this.#reference(entry), pinned: view.getUint32(entry + 16, true) !== 0 };
     });
     return {
-      kernel_release: this.#text(at),
-      arch: this.#text(at + 8),
+      kernel_release: this.#name(at),
+      arch: this.#name(at + 8),
       livepatching: LIVEPATCHING[flags & 3] ?? null,
       policy: {
         modules_disabled: (flags & 4) !== 0,
@@ -545,7 +551,7 @@ export class Core {
   #reference(at: number): Reference {
     const build_id = this.#bytes(at + 8);
     return {
-      name: this.#text(at) ?? "",
+      name: this.#name(at) ?? "",
       build_id: build_id.length === 0 ? null : Buffer.from(build_id).toString("hex"),
     };
   }
@@ -553,6 +559,19 @@ export class Core {
   #bytes(at: number): Uint8Array<ArrayBuffer> {
     const view = this.#memory.view;
     return this.#memory.bytes(view.getUint32(at, true), view.getUint32(at + 4, true));
+  }
+
+  /** As `#text`, of a string that the core interned. */
+  #name(at: number): string | null {
+    const { view } = this.#memory;
+    if (view.getUint32(at + 4, true) === 0) return null;
+    const pointer = view.getUint32(at, true);
+    const known = this.#decoded_names.get(pointer);
+    if (known !== undefined) return known;
+    const name = this.#text(at)!;
+    if (this.#decoded_names.size === DECODED_NAMES_MAX) this.#decoded_names.clear();
+    this.#decoded_names.set(pointer, name);
+    return name;
   }
 
   /** Null: not known. */

@@ -15,8 +15,8 @@ import type { Disk, WriteFile } from "./disk.js";
 import { view_of } from "./frame.js";
 import type { SegmentChain } from "./segment_chain.js";
 
-/** A block is ended behind the frame that reaches this: about 16 KiB, so that a look-up reads little. */
-const BLOCK_EVENTS = 1024;
+/** A block is ended behind the frame that reaches this: about 10 KiB, so that a look-up reads little. */
+const BLOCK_EVENTS = 512;
 /** So much is written at once; less when somebody asks for it. */
 const WRITE_BYTES = 1024 * 1024;
 /** A chain that is written slower than the fold goes ends; it is made again later. */

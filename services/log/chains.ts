@@ -43,9 +43,11 @@ export class Chains {
   }
 
   of_segment(segment: bigint): SegmentChain {
-    const path = join(this.#directory, chain_name(segment));
-    const chain = this.#known.get(segment) ?? SegmentChain.load(this.#disk, path);
-    this.#known.set(segment, chain);
+    let chain = this.#known.get(segment);
+    if (chain === undefined) {
+      chain = SegmentChain.load(this.#disk, join(this.#directory, chain_name(segment)));
+      this.#known.set(segment, chain);
+    }
     if (this.#used.size >= OPEN_FILES_MAX && !this.#used.has(chain)) {
       for (const used of this.#used) used.close();
       this.#used.clear();

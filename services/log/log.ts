@@ -39,7 +39,7 @@ const READ_BYTES = 1024 * 1024;
 const READ_AT_ONCE_BYTES_MAX = 128 * 1024;
 const SEAL_AFTER_MS = 1000;
 /** Of a frame that is read by itself: about 16 KiB of records, and its header. */
-const FRAME_GUESS_BYTES = 17 * 1024;
+export const FRAME_GUESS_BYTES = 17 * 1024;
 const READERS_MAX = 64;
 
 export interface LogOptions {
@@ -275,13 +275,18 @@ export class Log {
 
   /**
    * The frame at a byte of a segment, read and checked by itself; null: no good frame with this checksum (null: with
-   * any) begins there, or it is not durable yet.
+   * any) begins there, or it is not durable yet. `memory`, of FRAME_GUESS_BYTES: where it is read to if it fits, for
+   * who reads many.
    */
-  frame_at({ segment: first_offset, byte }: FramesPlace, crc32: number | null): LogFrame | null {
+  frame_at(
+    { segment: first_offset, byte }: FramesPlace,
+    crc32: number | null,
+    memory: Uint8Array = Buffer.allocUnsafeSlow(FRAME_GUESS_BYTES),
+  ): LogFrame | null {
     const segment = this.#state.segments.find((one) => one.first_offset === first_offset);
     if (segment === undefined || byte >= segment.bytes) return null;
     const file = this.#reader(segment);
-    let chunk: Uint8Array = Buffer.allocUnsafeSlow(Math.min(FRAME_GUESS_BYTES, segment.bytes - byte));
+    let chunk = memory.subarray(0, segment.bytes - byte);
     let filled = file.read_sync(chunk, byte);
     const length = filled < FRAME_HEADER_BYTES ? 0 : view_of(chunk).getUint32(4, true);
     if (length > filled && length <= FRAME_BYTES_MAX && byte + length <= segment.bytes) {

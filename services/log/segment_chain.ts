@@ -12,6 +12,9 @@ import {
 import { type Disk, error_code, type ReadFile } from "./disk.js";
 import { segment_name } from "./segment.js";
 
+/** Where a block is read to that is looked at before anything else runs: new memory for each costs more than the read. */
+const scratch: Uint8Array = Buffer.allocUnsafeSlow(64 * 1024);
+
 /** Of the chain that belongs to a segment. */
 export function chain_name(first_offset: bigint): string {
   return segment_name(first_offset).replace(/log$/, "chain");
@@ -112,10 +115,14 @@ export class SegmentChain {
 
   /** Null: it cannot be read, or is damaged. */
   block(i: number): ChainBlock | null {
+    return this.#read(i, (length) => Buffer.allocUnsafeSlow(length));
+  }
+
+  #read(i: number, memory: (length: number) => Uint8Array): ChainBlock | null {
     const place = this.#blocks[i];
     if (place === undefined) return null;
     if (place.block !== null) return place.block;
-    const bytes: Uint8Array = Buffer.allocUnsafeSlow(place.facts.length);
+    const bytes = memory(place.facts.length);
     if (this.#read(bytes, place.file_byte!) && is_chain_block(bytes)) return new ChainBlock(bytes);
     this.damaged = true;
     return null;
@@ -134,7 +141,7 @@ export class SegmentChain {
   find(place: EventPlace): ChainedEvent | null {
     const blocks = this.#blocks;
     const i = last_not_above(blocks.length, place.offset, (n) => blocks[n]!.facts.first_offset);
-    const found = this.block(i)?.find(place) ?? null;
+    const found = this.#read(i, scratch_of)?.find(place) ?? null;
     // Nobody asks for what is no event: a damaged header has led to another block, or the block is missing.
     if (found === null) this.damaged = true;
     return found;
@@ -155,4 +162,8 @@ export class SegmentChain {
     }
     return this.#file;
   }
+}
+
+function scratch_of(length: number): Uint8Array {
+  return length <= scratch.length ? scratch.subarray(0, length) : Buffer.allocUnsafeSlow(length);
 }

@@ -2,7 +2,7 @@
 import type { Core } from "../core/core.js";
 import { batch_spans, decode_event, encode_batch, type HostEvent } from "../events/codec.js";
 import { records_of } from "../log/frame.js";
-import type { Log, LogFrame } from "../log/log.js";
+import { FRAME_GUESS_BYTES, type Log, type LogFrame } from "../log/log.js";
 import type { FoundEvent } from "./partition.js";
 
 export interface HostEventInLog {
@@ -57,6 +57,7 @@ export async function* host_events(
 class ChainedReader {
   readonly #log: Log;
   readonly #host_id: string;
+  readonly #memory: Uint8Array = Buffer.allocUnsafeSlow(FRAME_GUESS_BYTES);
   #frame: LogFrame | null = null;
   #frame_place: FoundEvent | null = null;
 
@@ -69,7 +70,7 @@ class ChainedReader {
   read(place: FoundEvent): HostEventInLog | null {
     const known = this.#frame_place;
     if (known === null || known.segment !== place.segment || known.byte !== place.byte) {
-      this.#frame = this.#log.frame_at(place, place.frame_crc32);
+      this.#frame = this.#log.frame_at(place, place.frame_crc32, this.#memory);
       this.#frame_place = place;
     }
     if (this.#frame === null) return null;
@@ -78,10 +79,11 @@ class ChainedReader {
       if (record.offset !== offset) continue;
       const span = nth(batch_spans(record.bytes), index);
       if (span === null) return null;
-      const bytes = record.bytes.subarray(span.start, span.end);
+      // A copy: the frame's memory is used for the next one, and what is decoded may be views of it.
+      const bytes = Uint8Array.from(record.bytes.subarray(span.start, span.end));
       const event = decode_event(bytes);
       if (event.host_id !== this.#host_id) return null;
-      return { offset, index, log_time_ms: record.log_time_ms, event, batch: encode_batch([bytes.slice()]) };
+      return { offset, index, log_time_ms: record.log_time_ms, event, batch: encode_batch([bytes]) };
     }
     return null;
   }
