@@ -73,7 +73,7 @@ async function run_pass(
   show: (fraction: number) => void,
 ): Promise<ConformPass> {
   // Loaded only here: other commands need neither the core nor worker threads.
-  const { open_registry } = await import("../registry/registry.js");
+  const { open_registry } = await import("../registry/open_registry.js");
   const directory = await mkdtemp(join(tmpdir(), "klpstate-conform-"));
   try {
     const registry = await open_registry({ data: directory });

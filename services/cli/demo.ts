@@ -134,7 +134,7 @@ export interface FillOptions {
 
 /** Fills a directory beside, and renames it once it is whole, so that one which was interrupted begins again. */
 export async function fill_demo({ recordings: file, directory, now_ms, show }: FillOptions) {
-  const { open_registry } = await import("../registry/registry.js");
+  const { open_registry } = await import("../registry/open_registry.js");
   const recordings = await read_recordings(file);
   const filling = join(dirname(directory), `.${basename(directory)}.filling`);
   await rm(filling, { recursive: true, force: true });

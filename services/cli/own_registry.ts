@@ -9,7 +9,7 @@ import { VERSION } from "./version.js";
 /** `report` takes what the start found. Throws Problem, `unavailable` where another process owns the directory. */
 export async function open_own_registry(directory: string, report: (message: string) => void): Promise<Door> {
   // Loaded only here: a question to a server needs neither the core nor worker threads.
-  const { open_registry } = await import("../registry/registry.js");
+  const { open_registry } = await import("../registry/open_registry.js");
   const registry = await open_registry({ data: directory, report });
   const app = build_app({ registry, replay: replay_by_audit, version: VERSION });
   return {

@@ -93,7 +93,7 @@ async function serve(options: ServeOptions, { terminal }: Session): Promise<void
   const address = parse_listen(options.listen, token !== null);
   const log = pino({ level: options.logLevel, base: null }, destination({ dest: 2, sync: true }));
   const stopped = signal_of_stop();
-  const { open_registry } = await import("../registry/registry.js");
+  const { open_registry } = await import("../registry/open_registry.js");
   const registry = await open_registry({
     data: options.data,
     ...(options.partitions !== undefined && { partitions: options.partitions }),

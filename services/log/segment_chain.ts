@@ -51,7 +51,7 @@ export class SegmentChain {
     const size = file.size();
     for (let at = 0; at < size; ) {
       const header = new Uint8Array(CHAIN_HEADER_BYTES);
-      const facts = chain.#read(header, at) ? chain_header(header) : null;
+      const facts = chain.#fill(header, at) ? chain_header(header) : null;
       if (facts === null || at + facts.length > size || !chain.follows(facts)) break;
       chain.#blocks.push({ facts, file_byte: at, block: null });
       at += facts.length;
@@ -123,13 +123,13 @@ export class SegmentChain {
     if (place === undefined) return null;
     if (place.block !== null) return place.block;
     const bytes = memory(place.facts.length);
-    if (this.#read(bytes, place.file_byte!) && is_chain_block(bytes)) return new ChainBlock(bytes);
+    if (this.#fill(bytes, place.file_byte!) && is_chain_block(bytes)) return new ChainBlock(bytes);
     this.damaged = true;
     return null;
   }
 
   /** Fills `into`; a chain is derived, and what cannot be read is as good as not there. */
-  #read(into: Uint8Array, at: number): boolean {
+  #fill(into: Uint8Array, at: number): boolean {
     try {
       return this.#open()?.read_sync(into, at) === into.length;
     } catch {

@@ -1,23 +1,13 @@
-/** A registry on one directory: the main thread's part. Shards do the work; here questions are spread and answers merged. */
-import { randomUUID } from "node:crypto";
-import { availableParallelism } from "node:os";
-import { Catalog } from "../catalog/catalog.js";
+import type { Catalog } from "../catalog/catalog.js";
 import type { Published } from "../catalog/manifests.js";
-import { MEMORY_BYTES_MAX } from "../core/core.js";
-import { core_sha256, load_core_module } from "../core/module.js";
-import { type BatchPart, WayIn } from "../core/way_in.js";
+import type { BatchPart, WayIn } from "../core/way_in.js";
 import type { Manifest } from "../events/codec.js";
 import { partition_of } from "../events/partition.js";
 import { Problem } from "../events/problem.js";
 import { fault_problem } from "../events/record_error.js";
 import { format_time } from "../events/time.js";
 import { validate_batch } from "../events/validate.js";
-import { type Claim, claim_directory } from "../log/claim.js";
-import { LogCorruption } from "../log/corruption.js";
-import { make_directory_durably } from "../log/disk.js";
-import { disk_problem } from "../log/disk_problem.js";
-import { node_disk } from "../log/node_disk.js";
-import { create_registry, read_registry } from "../log/registry_file.js";
+import type { Claim } from "../log/claim.js";
 import { type Acknowledgement, acknowledge, type PartStored } from "./acknowledgement.js";
 import type {
   At,
@@ -29,13 +19,11 @@ import type {
   SnapshotsAnswer,
   StateAnswer,
 } from "./answers.js";
-import { type CatalogFact, catalog_fact } from "./catalog_feed.js";
 import { check_answer, host_verdict } from "./check_answers.js";
-import { Keeper, RETENTION_DEFAULT, SNAPSHOT_AFTER_BYTES_DEFAULT } from "./keeper.js";
-import { log_directory, type RegistryPlace, seed_of } from "./partition_place.js";
+import type { Keeper } from "./keeper.js";
 import type { PastInstants } from "./past.js";
 import { PastQuestions, standing } from "./past_questions.js";
-import { PastThreads } from "./past_threads.js";
+import type { PastThreads } from "./past_threads.js";
 import { type Behind, type MinPosition, not_caught_up } from "./positions.js";
 import type {
   Candidate,
@@ -50,7 +38,7 @@ import type {
   RegistryService,
   StateLookup,
 } from "./service.js";
-import { ShardClient } from "./shard_client.js";
+import type { ShardClient } from "./shard_client.js";
 import type {
   HostOutcome,
   HostsCheckQuestion,
@@ -61,33 +49,14 @@ import type {
   PartitionHostState,
   PartitionStatus,
 } from "./shard_protocol.js";
-import type { Retention } from "./snapshots.js";
 
-export const PARTITIONS_DEFAULT = 8;
-export const STALE_AFTER_MS_DEFAULT = 26 * 60 * 60 * 1000;
 /** Hosts of one page between a shard and here. */
 const HOSTS_PAGE = 4096;
 /** Lists of hosts' verdicts that are read at once: a page of each may wait for a shard. */
 const HOST_LISTS_MAX = 256;
 
-export interface RegistryOptions {
-  /** The directory; made where it is missing. */
-  data: string;
-  /** Fixed when the directory is made. */
-  partitions?: number;
-  /** Worker threads; default: cores less one, at least one. */
-  shards?: number;
-  stale_after_ms?: number;
-  /** A snapshot of a partition is made when so much of its log is in none. */
-  snapshot_after_bytes?: number;
-  /** Which snapshots are kept. */
-  retention?: Retention;
-  /** For messages about what the start found: a torn tail, a broken partition. */
-  report?(message: string): void;
-  now?(): number;
-}
-
-interface Parts {
+/** What a registry is put together from. */
+export interface RegistryParts {
   claim: Claim;
   catalog: Catalog;
   shards: ShardClient[];
@@ -108,130 +77,15 @@ export interface RegistryStart {
   log_bytes_read: number;
 }
 
-/** Throws Problem: `unavailable` where another process has the directory, others where it is no registry. */
-export async function open_registry(options: RegistryOptions): Promise<Registry> {
-  const { data, report = () => {}, now = Date.now } = options;
-  const known = await read_registry(node_disk, data, options.partitions);
-  if (known === null) {
-    await make_directory_durably(node_disk, data).catch((error: unknown) => {
-      throw disk_problem(error, `${data} cannot be made`);
-    });
-  }
-  const claim = claim_directory(data);
-  try {
-    const facts = {
-      registry_id: randomUUID(),
-      partitions: options.partitions ?? PARTITIONS_DEFAULT,
-      created_ms: now(),
-    };
-    // Looked at again under the claim: another process may have made it meanwhile.
-    const file =
-      (await read_registry(node_disk, data, options.partitions)) ??
-      (await create_registry(node_disk, data, facts));
-    const place: RegistryPlace = {
-      directory: data,
-      registry_id: file.registry_id,
-      partition_count: file.partitions,
-      module: load_core_module(),
-      core_sha256: core_sha256(),
-      memory_bytes_max: MEMORY_BYTES_MAX,
-    };
-    return await open_claimed(options, claim, place, report, now);
-  } catch (error) {
-    claim.release();
-    throw error;
-  }
-}
-
-async function open_claimed(
-  options: RegistryOptions,
-  claim: Claim,
-  place: RegistryPlace,
-  report: (message: string) => void,
-  now: () => number,
-): Promise<Registry> {
-  const { partition_count: partitions } = place;
-  const stale_after_ms = options.stale_after_ms ?? STALE_AFTER_MS_DEFAULT;
-  const facts: CatalogFact[] = [];
-  const shards: ShardClient[] = [];
-  const { catalog, torn } = await open_catalog(options.data, now, (fact) => {
-    if (shards.length === 0) facts.push(fact);
-    // A shard that is gone ends the registry: whoever asked is told by its own question.
-    for (const shard of shards) shard.ask("catalog", [fact]).catch(() => {});
-  });
-  if (torn) report(`catalog: cut ${torn.bytes} bytes of a torn tail at byte ${torn.byte}`);
-  const count = Math.min(partitions, options.shards ?? Math.max(1, availableParallelism() - 1));
-  const all = Array.from({ length: partitions }, (_, partition) => partition);
-  try {
-    const started = await Promise.allSettled(
-      Array.from({ length: count }, (_, shard) =>
-        ShardClient.start({
-          place,
-          partitions: all.filter((partition) => partition % count === shard),
-          stale_after_ms,
-          catalog: facts,
-        }),
-      ),
-    );
-    for (const result of started) if (result.status === "fulfilled") shards.push(result.value.shard);
-    const start: RegistryStart = { snapshots: 0, log_bytes_read: 0 };
-    for (const result of started) {
-      if (result.status === "rejected") throw result.reason;
-      const { status: all_status, refused_snapshots } = result.value.started;
-      for (const message of refused_snapshots) report(message);
-      for (const status of all_status) {
-        if (status.torn) report(`partition ${status.partition}: ${status.torn}`);
-        if (status.broken) report(`partition ${status.partition} is broken: ${status.broken}`);
-        if (status.snapshot_log_time_ms !== null) start.snapshots += 1;
-        start.log_bytes_read += status.unsnapshotted_bytes;
-      }
-    }
-    const keeper = new Keeper({
-      place,
-      shards,
-      retention: options.retention ?? RETENTION_DEFAULT,
-      after_bytes: options.snapshot_after_bytes ?? SNAPSHOT_AFTER_BYTES_DEFAULT,
-      report,
-      now,
-    });
-    keeper.start();
-    const past = new PastThreads(place, stale_after_ms);
-    const parts: Parts = { claim, catalog, shards, partitions, now, keeper, past, report, start };
-    return new Registry(parts, new WayIn(place.module, seed_of(place.registry_id)));
-  } catch (error) {
-    await Promise.all(shards.map((shard) => shard.close()));
-    await catalog.close();
-    throw error;
-  }
-}
-
-async function open_catalog(data: string, now: () => number, on_fact: (fact: CatalogFact) => void) {
-  try {
-    return await Catalog.open({
-      disk: node_disk,
-      directory: log_directory(data, "catalog"),
-      now,
-      on_change(change) {
-        const fact = catalog_fact(change);
-        if (fact !== null) on_fact(fact);
-      },
-    });
-  } catch (error) {
-    // Without its catalog a registry could answer nothing about states.
-    if (error instanceof LogCorruption) throw new Problem("unavailable", error.message);
-    throw disk_problem(error, "the catalog cannot be opened");
-  }
-}
-
 export class Registry implements RegistryService {
   readonly partitions: number;
-  readonly #parts: Parts;
+  readonly #parts: RegistryParts;
   readonly #way_in: WayIn;
   readonly #shard_of: ShardClient[];
   readonly #past: PastQuestions;
   #host_lists = 0;
 
-  constructor(parts: Parts, way_in: WayIn) {
+  constructor(parts: RegistryParts, way_in: WayIn) {
     this.partitions = parts.partitions;
     this.#parts = parts;
     this.#way_in = way_in;

@@ -8,7 +8,8 @@ import { read_recordings } from "#services/cli/recording.js";
 import { change_of } from "#services/events/schema.js";
 import { u64_to_bigint } from "#services/events/u64.js";
 import type { CheckAnswer, HistoryEntry, HostVerdict } from "#services/registry/answers.js";
-import { open_registry, type Registry } from "#services/registry/registry.js";
+import { open_registry } from "#services/registry/open_registry.js";
+import type { Registry } from "#services/registry/registry.js";
 
 const RECORDINGS = join(import.meta.dirname, "../../fixtures/kernel/scenarios.jsonl.gz");
 const NOW_MS = Date.now();

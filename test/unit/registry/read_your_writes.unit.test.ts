@@ -3,8 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { encode_batch, encode_event } from "#services/events/codec.js";
+import { open_registry } from "#services/registry/open_registry.js";
 import { parse_min_position } from "#services/registry/positions.js";
-import { open_registry, type Registry } from "#services/registry/registry.js";
+import type { Registry } from "#services/registry/registry.js";
 import { KERNEL, observed } from "../core/fleet.js";
 
 /** Longer than the test may take: what resolves was not waited out. */
