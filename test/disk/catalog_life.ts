@@ -19,6 +19,8 @@ import {
 } from "./inhabitant.js";
 import type { SimulatedProcess } from "./simulated_disk.js";
 
+const FROM_THE_BEGINNING = { from: null, reaches: 0n };
+
 export class CatalogLife implements Inhabitant {
   readonly name = "catalog";
   readonly directory: string;
@@ -55,9 +57,10 @@ export class CatalogLife implements Inhabitant {
         on_change: () => {},
       });
       this.#catalog = catalog;
-      return { state: "serves", torn };
+      return { state: "serves", torn, ...FROM_THE_BEGINNING };
     } catch (error) {
-      if (error instanceof LogCorruption) return { state: "damaged", message: error.message };
+      if (error instanceof LogCorruption)
+        return { state: "damaged", message: error.message, ...FROM_THE_BEGINNING };
       throw error;
     }
   }

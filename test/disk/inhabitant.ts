@@ -3,18 +3,21 @@
  * says whether what it finds agrees. A life (life.ts) does not know what kind of thing it has.
  */
 import type { Dice } from "./dice.js";
-import type { SimulatedProcess } from "./simulated_disk.js";
+import type { SimulatedDisk, SimulatedProcess } from "./simulated_disk.js";
 import type { Supply } from "./supply.js";
 
 /** What all that live on one disk share. */
 export interface World {
   readonly dice: Dice;
   readonly supply: Supply;
+  readonly disk: SimulatedDisk;
   /** The registry's. */
   readonly directory: string;
   readonly segment_bytes_max: number;
   /** The clock, ms since 1970; it may go back. */
   now(): number;
+  /** Of EVENT_KINDS (life.ts). */
+  happened(kind: string): void;
 }
 
 /** Where in a log bytes were cut, or do not check. */
@@ -24,7 +27,20 @@ export interface Place {
   offset: bigint;
 }
 
-export type Opened = { state: "serves"; torn: Place | null } | { state: "damaged"; message: string };
+/** From where on a start reads a log: what stands before it is in a snapshot. */
+export interface ReadFrom {
+  /** First offset of the segment. */
+  segment: bigint;
+  byte: number;
+  offset: bigint;
+}
+
+export type Opened = ({ state: "serves"; torn: Place | null } | { state: "damaged"; message: string }) & {
+  /** Null: the beginning. */
+  from: ReadFrom | null;
+  /** The log had all records below, as the names of its snapshots say. */
+  reaches: bigint;
+};
 
 export interface Inhabitant {
   /** As the log calls itself in messages. */
@@ -72,13 +88,20 @@ export function says_ended(message: string): boolean {
   return message.includes("takes no more records") && message.includes("restart");
 }
 
-/** Whether the disk gave an error that is a reason for this: one at this directory. */
+/** Of a file that is made from a log's segments, in their directory: nothing of the log depends on it. */
+export function is_of_a_chain(path: string): boolean {
+  return path.endsWith(".chain") || path.endsWith(".chain.new");
+}
+
+/** Whether the disk gave an error that is a reason for this: one at a segment in this directory, or at the directory. */
 export function disk_failed_at(process: SimulatedProcess, directory: string): boolean {
-  return process.errors.some(({ path }) => path.startsWith(directory));
+  return process.errors.some(({ path }) => path.startsWith(directory) && !is_of_a_chain(path));
 }
 
 /** After which a log may say that no fsync can be trusted. */
 export function sync_failed_at(process: SimulatedProcess, directory: string): boolean {
   const steps = new Set(["sync", "sync_directory", "truncate"]);
-  return process.errors.some(({ step, path }) => steps.has(step) && path.startsWith(directory));
+  return process.errors.some(
+    ({ step, path }) => steps.has(step) && path.startsWith(directory) && !is_of_a_chain(path),
+  );
 }

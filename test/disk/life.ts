@@ -9,16 +9,26 @@ import { create_registry, read_registry } from "#services/log/registry_file.js";
 import { CatalogLife } from "./catalog_life.js";
 import { CoreInstances } from "./core_instances.js";
 import { DAMAGE_KINDS, type Damage, do_damage, is_sealed } from "./damage.js";
+import { DERIVED_DAMAGE_KINDS } from "./derived_damage.js";
 import { Dice } from "./dice.js";
 import { draw_fault, FAULT_NAMES, type Fault } from "./faults.js";
 import { HeldTimers } from "./held_timers.js";
-import { fail, type Inhabitant, LifeFailure, type Opened, type Place, type World } from "./inhabitant.js";
+import {
+  fail,
+  type Inhabitant,
+  is_of_a_chain,
+  LifeFailure,
+  type Opened,
+  type Place,
+  type World,
+} from "./inhabitant.js";
 import { PartitionLife } from "./partition_life.js";
 import { SimulatedDisk, type SimulatedProcess } from "./simulated_disk.js";
 import { PARTITIONS, Supply } from "./supply.js";
 
 const DIRECTORY = "/var/registry";
 const BEGINNING_MS = 1_770_000_000_000;
+const DAY_MS = 86_400_000;
 
 /** What may happen in a life, as it is counted. */
 export const EVENT_KINDS = [
@@ -32,7 +42,23 @@ export const EVENT_KINDS = [
   ...FAULT_NAMES,
   ...DAMAGE_KINDS,
   "damage cut as a torn tail",
-] as const;
+  "damage that a start does not read",
+  "snapshot made",
+  "snapshot of a day's end made",
+  "snapshot taken away",
+  "snapshot refused",
+  "snapshot of another registry",
+  ...DERIVED_DAMAGE_KINDS.map((kind) => `snapshot ${kind}`),
+  "keeper stopped",
+  "keeper meets damage",
+  "start from a snapshot",
+  "start from an older snapshot",
+  "start from the log, though snapshots were there",
+  ...DERIVED_DAMAGE_KINDS.map((kind) => `chain ${kind}`),
+  "chain made anew",
+  "history by the chain",
+  "history by reading",
+];
 
 export interface LifeReport {
   /** Of EVENT_KINDS. */
@@ -54,6 +80,8 @@ interface Damaged {
   named: boolean;
   /** A start that did not come to its end may have cut it. */
   perhaps_cut: boolean;
+  /** The start of the running process did not read it. */
+  hidden: boolean;
 }
 
 const core_instances = new CoreInstances();
@@ -79,6 +107,8 @@ class Life {
   readonly #partitions: PartitionLife[];
   readonly #report: LifeReport = { happened: new Set(), starts: 0, acknowledged: 0, steps: 0 };
   #now_ms = BEGINNING_MS;
+  /** The clock goes on by days now and then. */
+  readonly #days: boolean;
 
   /** Ids that processes have tried to give it; one of them once it was found. */
   #registry_ids: string[] = [];
@@ -102,10 +132,13 @@ class Life {
     const world: World = {
       dice: this.#dice,
       supply: new Supply(this.#dice),
+      disk: this.#disk,
       directory: DIRECTORY,
       segment_bytes_max: this.#dice.pick([300, 3000, 20_000, 1_000_000]),
       now: () => this.#now_ms,
+      happened: (kind) => this.#happened(kind),
     };
+    this.#days = this.#dice.chance(0.3);
     this.#partitions = Array.from({ length: PARTITIONS }, (_, number) => new PartitionLife(world, number));
     this.#inhabitants = [...this.#partitions, new CatalogLife(world)];
   }
@@ -152,7 +185,8 @@ class Life {
     return this.#dice.weighted([4, never], [2, this.#dice.below(60)], [3, this.#dice.below(300)]);
   }
 
-  #happened(kind: (typeof EVENT_KINDS)[number] | string): void {
+  /** `kind`: of EVENT_KINDS. */
+  #happened(kind: string): void {
     this.#report.happened.add(kind);
   }
 
@@ -195,7 +229,7 @@ class Life {
     if (this.#dice.chance(0.7)) this.#disk.capacity_bytes = Number.POSITIVE_INFINITY;
     if (this.#dice.chance(0.6)) this.#fault = draw_fault(this.#dice);
     if (!(await this.#start())) return;
-    if (this.#dice.chance(0.25)) await this.#damage_one(this.#serving);
+    if (this.#dice.chance(0.25)) await this.#damage_one(this.#serving, false);
     for (let acts = this.#dice.below(25); acts > 0; acts--) await this.#act();
     const end = this.#dice.weighted([4, "now"], [2, "settled"], [4, "stop"]);
     if (end === "settled") await this.#settle();
@@ -204,7 +238,16 @@ class Life {
       return;
     }
     await this.#stop();
-    if (this.#dice.chance(0.3)) await this.#damage_one([...this.#at_rest]);
+    if (this.#dice.chance(0.3)) await this.#damage_one([...this.#at_rest], true);
+    for (const { snapshots, chains } of this.#healthy_partitions()) {
+      if (this.#dice.chance(0.3)) snapshots.spoil();
+      if (this.#dice.chance(0.15)) chains.spoil();
+    }
+  }
+
+  /** Those that serve, and whose log has no damage that is not found yet. */
+  #healthy_partitions(): PartitionLife[] {
+    return this.#partitions.filter((each) => this.#serving.includes(each) && !this.#damaged.has(each));
   }
 
   async #undisturbed(): Promise<void> {
@@ -212,6 +255,10 @@ class Life {
     if (!(await this.#start())) fail("a start failed on a disk that is well");
     for (const inhabitant of this.#serving) this.#send(inhabitant, true);
     await this.#settle();
+    await this.#check();
+    for (const partition of this.#healthy_partitions()) {
+      await this.#alive(partition.mend_chains(this.#running));
+    }
     await this.#check();
     await this.#stop();
   }
@@ -248,6 +295,10 @@ class Life {
     }
     if (!all) return false;
     this.#at_rest.clear();
+    for (const inhabitant of this.#serving) {
+      if (this.#damaged.get(inhabitant)?.hidden !== true) continue;
+      if (!(await this.#find_hidden(inhabitant))) return false;
+    }
     await this.#check();
     return true;
   }
@@ -269,9 +320,12 @@ class Life {
   #not_opened(error: unknown, directory: string): false {
     if (error instanceof Death || error instanceof LifeFailure) throw error;
     if (!(error instanceof Problem) && error_code(error) === "") throw error;
+    // Which snapshots there are has to be known: they show how far the log went.
+    const snapshots = directory.replace("/log/", "/snapshots/");
     const reasons = this.#running.errors.filter(
       ({ path, step }) =>
-        (path.startsWith(directory) || directory.startsWith(path)) &&
+        (path.startsWith(directory) || directory.startsWith(path) || path === snapshots) &&
+        !is_of_a_chain(path) &&
         // What is there is opened on a full disk as well.
         !(step === "write" && this.#disk.room_bytes === 0 && directory !== DIRECTORY && this.#fault === null),
     );
@@ -285,8 +339,9 @@ class Life {
       if (damaged === undefined)
         fail(`${inhabitant.name} is broken, and nothing was damaged: ${opened.message}`);
       const { damage } = damaged;
-      if (!opened.message.includes(words(damage.places[0]!))) {
-        fail(`${damage.kind} ${words(damage.places[0]!)} is named as: ${opened.message}`);
+      const place = damage.found_from(opened.from);
+      if (place === null || !opened.message.includes(words(place))) {
+        fail(`${damage.kind} ${words(place ?? damage.places[0]!)} is named as: ${opened.message}`);
       }
       damaged.named = true;
       return false;
@@ -298,17 +353,35 @@ class Life {
       return true;
     }
     const { damage, perhaps_cut } = damaged;
-    const place = damage.places[0]!;
-    if (must_be_named(damaged, inhabitant)) {
+    const place = damage.found_from(opened.from);
+    damaged.hidden = place === null;
+    if (place === null) return true;
+    if (must_be_named(damaged, inhabitant) || opened.reaches > place.offset) {
       fail(`${inhabitant.name} serves, and has ${damage.kind} ${words(place)}`);
     }
     if (torn === null ? !perhaps_cut : words(torn) !== words(place)) {
       fail(`${damage.kind} ${words(place)} is cut ${torn === null ? "nowhere" : words(torn)}`);
     }
     inhabitant.forget_from(place.offset);
-    this.#damaged.delete(inhabitant);
     this.#happened("damage cut as a torn tail");
+    // What is behind the snapshot is gone; before it there may be more.
+    damaged.hidden = words(damage.found_from(null)!) !== words(place);
+    damaged.perhaps_cut = true;
+    if (!damaged.hidden) this.#damaged.delete(inhabitant);
     return true;
+  }
+
+  /**
+   * A start has left it unread: who reads it is told, and then it is taken away. False: only the next process finds it
+   * well, since a file has another length.
+   */
+  async #find_hidden(inhabitant: Inhabitant): Promise<boolean> {
+    const { damage } = this.#damaged.get(inhabitant)!;
+    this.#happened("damage that a start does not read");
+    await this.#read_damaged(inhabitant, damage);
+    damage.undo();
+    this.#damaged.delete(inhabitant);
+    return !damage.changes_length;
   }
 
   /** All that serve, after all is answered. A damaged one is looked at by its next start. */
@@ -322,17 +395,21 @@ class Life {
   }
 
   #send(inhabitant: Inhabitant, must_be_taken: boolean): void {
-    const sending: Promise<void> = inhabitant
-      .send(must_be_taken)
+    this.#in_background(inhabitant.send(must_be_taken));
+  }
+
+  #in_background(work: Promise<void>): void {
+    const settled: Promise<void> = work
       .catch((error) => {
         this.#failure ??= error;
       })
-      .finally(() => this.#in_flight.delete(sending));
-    this.#in_flight.add(sending);
+      .finally(() => this.#in_flight.delete(settled));
+    this.#in_flight.add(settled);
   }
 
   async #act(): Promise<void> {
     this.#now_ms += this.#dice.weighted([6, this.#dice.below(50)], [2, 100_000], [1, -30_000]);
+    if (this.#days && this.#dice.chance(0.2)) this.#now_ms += this.#dice.below(3 * DAY_MS);
     const act = this.#dice.weighted(
       [14, "send"],
       [5, "turns"],
@@ -341,14 +418,35 @@ class Life {
       [1, "room"],
       [0.4, "read_only"],
       [1, "check"],
+      [6, "keep"],
     );
     if (act === "send" && this.#serving.length > 0) this.#send(this.#dice.pick(this.#serving), false);
     if (act === "turns") await this.#alive(this.#turns(this.#dice.below(80)));
     if (act === "settle") await this.#settle();
     if (act === "idle") this.#timers.run();
     if (act === "check") await this.#check();
+    if (act === "keep") this.#keep();
     if (act === "room") await this.#change_room();
     if (act === "read_only") await this.#change_read_only();
+  }
+
+  /** Goes on beside what the process does, to its end or its death. */
+  #keep(): void {
+    const partitions = this.#partitions.filter((each) => this.#serving.includes(each));
+    if (partitions.length === 0) return;
+    const partition = this.#dice.pick(partitions);
+    const never = Number.POSITIVE_INFINITY;
+    const thread = this.#running.thread(this.#dice.weighted([4, never], [1, this.#dice.below(40)]));
+    this.#in_background(
+      partition.keep(thread).then((message) => {
+        if (message === null) return;
+        const damage = this.#damaged.get(partition)?.damage;
+        if (damage === undefined || !names_one_of([...damage.places, ...damage.behind], message)) {
+          fail(`${partition.name}: no snapshot is made: ${message}`);
+        }
+        this.#happened("keeper meets damage");
+      }),
+    );
   }
 
   async #change_room(): Promise<void> {
@@ -383,7 +481,7 @@ class Life {
     this.#happened("clean stop");
     for (const inhabitant of this.#serving) {
       const { errors } = this.#running;
-      if (errors.some(({ path }) => path.startsWith(inhabitant.directory))) continue;
+      if (errors.some(({ path }) => path.startsWith(inhabitant.directory) && !is_of_a_chain(path))) continue;
       this.#at_rest.add(inhabitant);
       const directory = this.#disk.directory(inhabitant.directory)!;
       if (!this.#damaged.has(inhabitant) && !is_sealed(directory, inhabitant.directory)) {
@@ -393,12 +491,14 @@ class Life {
   }
 
   /** Damage to one log that has come to rest: closed, or just opened and asked nothing yet. */
-  async #damage_one(resting: Inhabitant[]): Promise<void> {
+  async #damage_one(resting: Inhabitant[], is_closed: boolean): Promise<void> {
     const healthy = resting.filter((each) => !this.#damaged.has(each));
     if (healthy.length === 0) return;
     const inhabitant = this.#dice.pick(healthy);
     const directory = this.#disk.directory(inhabitant.directory)!;
-    const damage = do_damage(directory, inhabitant.directory, this.#dice);
+    const partition = this.#partitions.find((each) => each === inhabitant);
+    const known_end = is_closed ? (partition?.snapshots.known_end() ?? null) : null;
+    const damage = do_damage(directory, inhabitant.directory, known_end, this.#dice);
     if (damage === null) return;
     this.#happened(damage.kind);
     this.#damaged.set(inhabitant, {
@@ -406,12 +506,17 @@ class Life {
       promised_end: inhabitant.promised_end,
       named: false,
       perhaps_cut: false,
+      hidden: false,
     });
+    await this.#read_damaged(inhabitant, damage);
+  }
+
+  async #read_damaged(inhabitant: Inhabitant, damage: Damage): Promise<void> {
     this.#faults_held = true;
     const message = await this.#alive(inhabitant.read_damaged());
     this.#faults_held = false;
     if (message === null && !damage.loses_records) return;
-    if (!damage.places.some((place) => message?.includes(words(place)))) {
+    if (message === null || !names_one_of(damage.places, message)) {
       fail(`${damage.kind} ${words(damage.places[0]!)} is told to a reader as: ${message}`);
     }
   }
@@ -420,6 +525,10 @@ class Life {
 /** What was acknowledged behind the damage shows that it is none of a crash. */
 function must_be_named({ damage, promised_end }: Damaged, inhabitant: Inhabitant): boolean {
   return damage.certain || inhabitant.promised_end > promised_end;
+}
+
+function names_one_of(places: readonly Place[], message: string): boolean {
+  return places.some((place) => message.includes(words(place)));
 }
 
 /** As a LogCorruption puts it. */

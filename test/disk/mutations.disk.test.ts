@@ -16,7 +16,7 @@ const FAILS = /^seed (\d+) fails: (.*)$/gm;
 
 interface Mutation {
   name: string;
-  /** Of dist/services/log/. */
+  /** Of dist/services/. */
   file: string;
   /** Stands in the file once. */
   code: string;
@@ -26,69 +26,129 @@ interface Mutation {
 const MUTATIONS: readonly Mutation[] = [
   {
     name: "records are acknowledged before they are synced",
-    file: "writer.js",
+    file: "log/writer.js",
     code: "await tail.sync();\n            if (!this.#tail_named)",
     instead: "tail.sync().catch(() => {});\n            if (!this.#tail_named)",
   },
   {
     name: "the name of a new segment is not synced",
-    file: "writer.js",
+    file: "log/writer.js",
     code: "await disk.sync_directory(directory);",
     instead: ";",
   },
   {
     name: "the name of a new directory is not synced",
-    file: "disk.js",
+    file: "log/disk.js",
     code: "await disk.make_directory(path);\n    await disk.sync_directory(parent);",
     instead: "await disk.make_directory(path);",
   },
   {
     name: "checksums are not compared",
-    file: "frame.js",
+    file: "log/frame.js",
     code: "crc32(bytes.subarray(at + CRC_FROM, end)) !== view.getUint32(at + CRC_AT, true)",
     instead: "false",
   },
   {
     name: "what a later frame calls durable is ignored",
-    file: "torn_tail.js",
+    file: "log/torn_tail.js",
     code: "frame.synced > bad && frame.synced <= from + at",
     instead: "false",
   },
   {
     name: "the last commit is not written again at a start",
-    file: "recovery.js",
+    file: "log/recovery.js",
     code: "await rewrite_last_commit(place, last, cursor, tail);",
     instead: "",
   },
   {
     name: "a torn tail stays in the file",
-    file: "recovery.js",
+    file: "log/recovery.js",
     code: "await tail.truncate(last.bytes);",
     instead: "",
   },
   {
     name: "a torn tail is cut, and the cut is not synced",
-    file: "recovery.js",
+    file: "log/recovery.js",
     code: "await tail.sync();",
     instead: "",
   },
   {
     name: "the part of a failed write stays in the file",
-    file: "writer.js",
+    file: "log/writer.js",
     code: "await this.#tail.truncate(segment.bytes);\n            await this.#tail.sync();",
     instead: "",
   },
   {
     name: "a log goes on after an fsync that failed",
-    file: "writer.js",
+    file: "log/writer.js",
     code: "throw this.#end(error, segment);",
     instead: "throw this.#problem(error, segment.path);",
   },
   {
     name: "a log that is closed gets no empty frame",
-    file: "writer.js",
+    file: "log/writer.js",
     code: "if (this.#seal_wanted && !this.#state.sealed && this.#ended === null)",
     instead: "if (false)",
+  },
+  {
+    name: "a snapshot is renamed before it is synced",
+    file: "log/disk.js",
+    code: "await file.truncate(0);\n        await file.write(buffers, 0);\n        await file.sync();",
+    instead: "await file.truncate(0);\n        await file.write(buffers, 0);",
+  },
+  {
+    name: "the chain is not synced before the snapshot",
+    file: "registry/partition.js",
+    code: "(durable ? this.#follower.chains.sync() : this.#follower.chains.flush())",
+    instead: "this.#follower.chains.flush()",
+  },
+  {
+    name: "the chain of a segment that is full is not synced",
+    file: "log/chain_writer.js",
+    code: "async close() {\n        await this.sync();",
+    instead: "async close() {\n        await this.flush();",
+  },
+  {
+    name: "the checksum of a snapshot's body is not compared",
+    file: "log/snapshot_file.js",
+    code: "checksum === header.body_crc32",
+    instead: "true",
+  },
+  {
+    name: "a snapshot of another registry is taken",
+    file: "log/snapshot_file.js",
+    code: "header.registry_id !== stamp.registry_id",
+    instead: "false",
+  },
+  {
+    name: "the checksum of a chain's block is not compared",
+    file: "log/chain_block.js",
+    code: "crc32(bytes.subarray(CRC_FROM)) === view_of(bytes).getUint32(CRC_AT, true)",
+    instead: "true",
+  },
+  {
+    name: "a start reads from the snapshot's byte in another segment",
+    file: "log/recovery.js",
+    code: "first_offset === position?.segment",
+    instead: "first_offset <= (position?.segment ?? 0n)",
+  },
+  {
+    name: "a start passes over the empty frame behind a snapshot",
+    file: "log/segment.js",
+    code: "frame.first_offset < from_offset && frame.next_offset <= from_offset",
+    instead: "frame.next_offset <= from_offset",
+  },
+  {
+    name: "a log that ends before the snapshot is served",
+    file: "log/recovery.js",
+    code: "if (cursor.next_offset < known_end)",
+    instead: "if (false)",
+  },
+  {
+    name: "a chain goes on where the log does not",
+    file: "log/chains.js",
+    code: "if (!chain.cut(byte))\n            chain.clear();",
+    instead: "",
   },
 ];
 
@@ -115,7 +175,7 @@ afterAll(() => rmSync(directory, { recursive: true, force: true }));
 function mutated({ file, code, instead }: Mutation): string {
   const copy = mkdtempSync(join(directory, "mutated-"));
   cpSync(product, copy, { recursive: true });
-  const path = join(copy, "dist", "services", "log", file);
+  const path = join(copy, "dist", "services", file);
   const parts = readFileSync(path, "utf8").split(code);
   expect(parts, `${file} has ${JSON.stringify(code)} once`).toHaveLength(2);
   writeFileSync(path, parts.join(instead));

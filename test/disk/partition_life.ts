@@ -1,6 +1,7 @@
 /** One partition on the simulated disk: what it was sent, what it has acknowledged or served, and what it has now. */
 
 import { replay_partition } from "#services/audit/replay_partition.js";
+import { Core } from "#services/core/core.js";
 import { format_digest } from "#services/core/digest.js";
 import { HostFactRows, type HostList, host_list } from "#services/core/host_list.js";
 import { Problem } from "#services/events/problem.js";
@@ -8,10 +9,11 @@ import { klpstate } from "#services/events/proto.js";
 import { LogCorruption } from "#services/log/corruption.js";
 import { records_of } from "#services/log/frame.js";
 import { Partition } from "#services/registry/partition.js";
-import { log_directory } from "#services/registry/partition_place.js";
+import { core_options, log_directory, type RegistryPlace } from "#services/registry/partition_place.js";
 import { core_module } from "../model/from_core.js";
 import { place_in } from "../model/place.js";
 import { apply_record, hosts_digest, new_registry, type RegistryModel } from "../model/registry.js";
+import { ChainLife } from "./chain_life.js";
 import {
   disk_failed_at,
   fail,
@@ -23,6 +25,7 @@ import {
   type World,
 } from "./inhabitant.js";
 import type { SimulatedProcess } from "./simulated_disk.js";
+import { SnapshotLife } from "./snapshot_life.js";
 import { PARTITIONS } from "./supply.js";
 
 /** A record that was sent, with a number of its own at the end of its bytes. */
@@ -67,6 +70,13 @@ export class PartitionLife implements Inhabitant {
   /** What was found at the last check, and the plain model's fold of it. */
   #found: Found[] = [];
   #model: RegistryModel = new_registry();
+  readonly #place: RegistryPlace;
+  readonly snapshots: SnapshotLife;
+  readonly chains: ChainLife;
+  /** Says which records the fold takes. */
+  #judge: Core | null = null;
+  /** A thread is at its snapshots or chains. */
+  #keeping = false;
   #process: SimulatedProcess | null = null;
   #partition: Partition | null = null;
   ended = false;
@@ -76,6 +86,9 @@ export class PartitionLife implements Inhabitant {
     this.#number = number;
     this.name = `partition ${number}`;
     this.directory = log_directory(world.directory, number);
+    this.#place = place_in(world.directory, PARTITIONS);
+    this.snapshots = new SnapshotLife(world, this.#place, number);
+    this.chains = new ChainLife(world, this.#place, number);
   }
 
   get promised_end(): bigint {
@@ -89,21 +102,31 @@ export class PartitionLife implements Inhabitant {
   async open(process: SimulatedProcess): Promise<Opened> {
     this.#process = process;
     this.ended = false;
+    this.#keeping = false;
+    const reports: string[] = [];
     const partition = await Partition.open({
       disk: process,
-      place: place_in(this.#world.directory, PARTITIONS),
+      place: this.#place,
       partition: this.#number,
-      report: () => {},
+      report: (message) => {
+        reports.push(message);
+        this.chains.begun_elsewhere();
+      },
       segment_bytes_max: this.#world.segment_bytes_max,
       now: this.#world.now,
     });
     this.#partition = partition;
+    const { from, log_time_ms, reaches } = this.snapshots.found_by_start(reports, process);
+    this.chains.opened(from);
     if (partition.broken !== null) {
       // Nothing of it is served, whatever the fold has seen before the damage.
       if (partition.serves || partition.log !== null) fail(`${this.name} is broken and serves`);
-      return { state: "damaged", message: partition.broken };
+      return { state: "damaged", message: partition.broken, from, reaches };
     }
-    return { state: "serves", torn: place_of(partition.torn) };
+    if (partition.status().snapshot_log_time_ms !== log_time_ms) {
+      fail(`${this.name} does not go on from the snapshot at ${from?.offset ?? "none"}`);
+    }
+    return { state: "serves", torn: place_of(partition.torn), from, reaches };
   }
 
   async check(): Promise<void> {
@@ -124,7 +147,12 @@ export class PartitionLife implements Inhabitant {
     this.#compare(found);
     await this.#compare_state(partition, found);
     this.#promised = found.map(({ sent }) => sent);
-    this.#found = found;
+    await this.chains.check(partition, this.#process!, this.#judge_core(), 2);
+  }
+
+  #judge_core(): Core {
+    this.#judge ??= new Core(core_module, core_options(this.#place, this.#number));
+    return this.#judge;
   }
 
   #recognize(offset: bigint, bytes: Uint8Array): Sent {
@@ -169,20 +197,77 @@ export class PartitionLife implements Inhabitant {
 
   async #compare_state(partition: Partition, found: Found[]): Promise<void> {
     for (const { sent, log_time_ms } of found.slice(this.#found.length)) {
-      apply_record(this.#model, { bytes: sent.bytes, log_time_ms: BigInt(log_time_ms) });
+      this.#take(sent, log_time_ms);
     }
+    this.#found = found;
     const expected = hosts_digest(this.#model.hosts.values());
     const digest = format_digest(partition.digest());
     if (digest !== expected) fail(`${this.name} has digest ${digest}, the plain model ${expected}`);
     if (!this.#world.dice.chance(0.2)) return;
+    const replayed = await this.#replay();
+    if (format_digest(replayed.digest) !== expected) fail(`${this.name}: a replay has another digest`);
+  }
+
+  #replay() {
     const task = {
       directory: this.#world.directory,
       partition: this.#number,
       partition_count: PARTITIONS,
-      to: BigInt(found.length),
+      to: this.#partition!.serving_log().next_offset,
     };
-    const replayed = await replay_partition(task, core_module, this.#process!, () => {});
-    if (format_digest(replayed.digest) !== expected) fail(`${this.name}: a replay has another digest`);
+    return replay_partition(task, core_module, this.#process!, () => {});
+  }
+
+  #take({ bytes }: Sent, log_time_ms: number): void {
+    apply_record(this.#model, { bytes, log_time_ms: BigInt(log_time_ms) });
+    this.chains.add(bytes, log_time_ms);
+  }
+
+  /**
+   * A thread of the process makes snapshots and chains that are missing, until it ends. Resolves with what is said of
+   * damage; null: nothing.
+   */
+  async keep(thread: SimulatedProcess): Promise<string | null> {
+    if (this.#keeping) return null;
+    this.#keeping = true;
+    const partition = this.#partition!;
+    const process = this.#process!;
+    try {
+      const kept = this.#keep(partition, process, thread);
+      const ended = thread.died.then(() => {
+        if (!process.dead) this.#world.happened("keeper stopped");
+      });
+      await Promise.race([kept, ended]);
+      return null;
+    } catch (error) {
+      if (thread.dead) return null;
+      if (error instanceof LogCorruption) return error.message;
+      throw error;
+    } finally {
+      if (this.#process === process) this.#keeping = false;
+    }
+  }
+
+  async #keep(partition: Partition, process: SimulatedProcess, thread: SimulatedProcess): Promise<void> {
+    const { snapshots, chains } = this;
+    if (partition.status().unsnapshotted_bytes > 0) {
+      const position = await snapshots.keep(partition, thread);
+      if (position !== null) chains.snapshot_made(position, process);
+    }
+    await chains.mend(partition, thread, snapshots.core);
+  }
+
+  /** On a disk that is well, with something appended now and then: chains that lack something are whole again. */
+  async mend_chains(process: SimulatedProcess): Promise<void> {
+    const partition = this.#partition!;
+    for (let rounds = 4; !this.chains.leads_to_all(partition); rounds--) {
+      if (rounds === 0) fail(`${this.name}: no chain leads to all events, and none is made anew`);
+      const thread = process.thread(Number.POSITIVE_INFINITY);
+      if (!(await this.chains.mend(partition, thread, this.snapshots.core))) {
+        fail(`${this.name}: a chain is not made on a disk that is well`);
+      }
+      await this.send(true);
+    }
   }
 
   async send(must_be_taken: boolean): Promise<void> {
@@ -249,6 +334,7 @@ export class PartitionLife implements Inhabitant {
   async read_damaged(): Promise<string | null> {
     const log = this.#partition!.serving_log();
     try {
+      if (this.#world.dice.chance(0.3)) await this.#replay();
       for await (const frame of log.read(0n)) {
         for (const { offset, bytes } of records_of(frame.bytes)) this.#recognize(offset, bytes);
       }
@@ -265,9 +351,8 @@ export class PartitionLife implements Inhabitant {
     this.#promised.length = end;
     this.#found.length = Math.min(this.#found.length, end);
     this.#model = new_registry();
-    for (const { sent, log_time_ms } of this.#found) {
-      apply_record(this.#model, { bytes: sent.bytes, log_time_ms: BigInt(log_time_ms) });
-    }
+    this.chains.clear();
+    for (const { sent, log_time_ms } of this.#found) this.#take(sent, log_time_ms);
   }
 
   async close(): Promise<void> {
@@ -275,6 +360,7 @@ export class PartitionLife implements Inhabitant {
   }
 
   abandon(): void {
+    if (this.#process !== null) this.chains.abandon(this.#process);
     this.#partition = null;
     this.#process = null;
   }

@@ -85,6 +85,9 @@ export class SimulatedProcess implements Disk {
   readonly #disk: SimulatedDisk;
   readonly #dice: Dice;
   readonly #announce_death: () => void;
+  /** Of the process that it is a thread of; null: it is a process. */
+  readonly #process: SimulatedProcess | null;
+  readonly #threads: SimulatedProcess[] = [];
   #steps_left: number;
   steps = 0;
   dead = false;
@@ -94,7 +97,13 @@ export class SimulatedProcess implements Disk {
   /** Every error that it was given. */
   readonly errors: DiskError[] = [];
 
-  constructor(disk: SimulatedDisk, dice: Dice, steps_to_death: number) {
+  constructor(
+    disk: SimulatedDisk,
+    dice: Dice,
+    steps_to_death: number,
+    process: SimulatedProcess | null = null,
+  ) {
+    this.#process = process;
     this.#disk = disk;
     this.#dice = dice;
     this.#steps_left = steps_to_death;
@@ -108,6 +117,15 @@ export class SimulatedProcess implements Disk {
   die(): void {
     this.dead = true;
     this.#announce_death();
+    for (const thread of this.#threads) thread.die();
+  }
+
+  /** It ends with the process, or by itself, and then the process goes on; its errors are its own. */
+  thread(steps_to_death: number): SimulatedProcess {
+    const thread = new SimulatedProcess(this.#disk, this.#dice, steps_to_death, this);
+    this.#threads.push(thread);
+    if (this.dead) thread.die();
+    return thread;
   }
 
   /** It dies only when it is killed. */
@@ -118,12 +136,15 @@ export class SimulatedProcess implements Disk {
   /** Others run; the process may die. What it had begun then never ends, neither well nor badly. */
   async #instant(): Promise<void> {
     for (let turns = this.#dice.below(4); turns > 0; turns--) await null;
+    if (!this.dead) this.#count_step();
     if (this.dead) await this.#never;
+  }
+
+  #count_step(): void {
     this.steps += 1;
     this.#steps_left -= 1;
-    if (this.#steps_left >= 0) return;
-    this.die();
-    await this.#never;
+    if (this.#process !== null) this.#process.#count_step();
+    if (this.#steps_left < 0) this.die();
   }
 
   #error(step: Step, path: string, code: string): Error {

@@ -86,6 +86,10 @@ export class SimulatedFile {
   }
 
   truncate(length: number): void {
+    // What is cut off is given back, and what is written there later goes to other sectors.
+    for (const sector of this.unreadable) {
+      if (sector * SECTOR_BYTES >= length) this.unreadable.delete(sector);
+    }
     this.#change({ kind: "truncate", length });
   }
 
