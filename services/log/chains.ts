@@ -78,12 +78,6 @@ export class Chains {
     const i = blocks.findIndex(
       ({ frames, last_log_time_ms }) => frames > 0 && last_log_time_ms > log_time_ms,
     );
-    // A header is checked with its block only: a damaged one before may have been passed over.
-    const before = blocks.findLastIndex(({ frames }, n) => n < i && frames > 0);
-    if (before >= 0) {
-      const last_ms = chain.block(before)?.facts.last_log_time_ms ?? null;
-      if (last_ms === null || last_ms > log_time_ms) return null;
-    }
     const block = i < 0 ? null : chain.block(i);
     for (let n = 0; block !== null && n < block.facts.frames; n++) {
       const frame = block.frame(n);

@@ -43,7 +43,7 @@ export class SegmentChain {
     this.path = path;
   }
 
-  /** What the file has of blocks that follow each other; their checksums are looked at when they are read. */
+  /** What the file has of blocks that follow each other; behind a header, a block is checked when it is read. */
   static load(disk: Disk, path: string): SegmentChain {
     const chain = new SegmentChain(disk, path);
     const file = chain.#open();

@@ -100,7 +100,7 @@ export class SnapshotLife {
       if (error_code(error) !== "" && thread.errors.length > 0) return null;
       throw error;
     }
-    partition.snapshot_made(to.log_time_ms);
+    partition.snapshot_made(to);
     this.#check_refusals(before, reports, thread);
     if (thread.errors.length > 0) return null;
     this.#check_kept(before, to.offset);

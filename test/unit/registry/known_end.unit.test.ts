@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Core } from "#services/core/core.js";
+import { host_list } from "#services/core/host_list.js";
 import { encode_batch, encode_event } from "#services/events/codec.js";
 import { node_disk } from "#services/log/node_disk.js";
 import { keep_snapshots } from "#services/registry/keep.js";
@@ -38,7 +39,7 @@ async function open(reports: string[] = []): Promise<Partition> {
 async function lose_half_of_the_last_commit(): Promise<{ snapshot: string; log: string }> {
   const partition = await open();
   for (const host_id of ["h1", "h2"]) {
-    await partition.append([encode_batch([encode_event(observed(host_id))])], [host_id]);
+    await partition.append([encode_batch([encode_event(observed(host_id))])], host_list([host_id]), false);
   }
   const to = await partition.chained_position(true);
   const core = new Core(place.module, core_options(place, 0));
