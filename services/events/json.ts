@@ -56,7 +56,7 @@ export function manifest_from_json(value: unknown, place = ""): Manifest {
   return manifest;
 }
 
-/** Defaults are left out, except of a manifest's name, release, arch and a state's version. */
+/** Defaults are left out, except of a manifest's name, release, arch a state's version and whether there is a signature. */
 export function manifest_to_json(manifest: Manifest): JsonObject {
   return message_to_json("Manifest", manifest);
 }
@@ -66,6 +66,7 @@ const ALWAYS_WRITTEN: Partial<Record<MessageName, readonly string[]>> = {
   HostEvent: ["host_id", "stream", "sequence", "time_unix_ms"],
   Manifest: ["name", "kernel_release", "arch"],
   State: ["id", "version"],
+  Signature: ["present"],
 };
 
 type Message = Record<string, unknown>;

@@ -5,7 +5,7 @@
 import { klpstate } from "./proto.js";
 
 export type Scalar = "string" | "bytes" | "bool" | "uint32" | "uint64" | "fixed64";
-export type EnumName = "Livepatching" | "Phase" | "Source" | "Reason" | "Kind";
+export type EnumName = "Livepatching" | "Phase" | "Source" | "Reason" | "Kind" | "Builder";
 export type ChangeName = NonNullable<klpstate.v1.HostEvent["change"]>;
 type ChangeMessage =
   | "Observed"
@@ -20,7 +20,16 @@ type ChangeMessage =
   | "Removed"
   | "Stalled"
   | "ObjectChanged";
-type PartMessage = "Patch" | "StackEntry" | "Lingering" | "Policy" | "Loss" | "Task" | "State" | "Function";
+type PartMessage =
+  | "Patch"
+  | "StackEntry"
+  | "Lingering"
+  | "Policy"
+  | "Loss"
+  | "Task"
+  | "State"
+  | "Function"
+  | "Signature";
 export type MessageName = "HostEvent" | ChangeMessage | PartMessage | "Manifest";
 /** `change`: a member of HostEvent's oneof of that name. `optional`: absent and default are different. */
 export type Label = "repeated" | "optional" | "change";
@@ -101,13 +110,16 @@ export const MESSAGES: Readonly<Record<MessageName, readonly Field[]>> = {
     field(7, "functions", "Function", "repeated"),
     field(8, "vermagic", "string"),
     field(9, "srcversion", "string"),
+    field(10, "signature", "Signature"),
     field(11, "has_exit", "bool"),
+    field(12, "builder", "Builder"),
     field(13, "advisories", "string", "repeated"),
     field(14, "released_unix_s", "uint64"),
     field(15, "notes", "string"),
     field(16, "irreversible", "string"),
     field(17, "states_unknown", "bool"),
   ],
+  Signature: [field(1, "present", "bool"), field(2, "signer", "string"), field(3, "digest", "string")],
   State: [field(1, "id", "uint64"), field(2, "version", "uint32"), field(3, "has_data", "bool")],
   Function: [field(1, "object", "string"), field(2, "name", "string"), field(3, "position", "uint64")],
 };
@@ -155,6 +167,7 @@ export const ENUMS: Readonly<Record<EnumName, EnumForm>> = {
   Source: enum_form("Source"),
   Reason: enum_form("Reason"),
   Kind: enum_form("Kind"),
+  Builder: enum_form("Builder"),
 };
 
 export function is_enum(type: Field["type"]): type is EnumName {

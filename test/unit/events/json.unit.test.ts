@@ -163,6 +163,14 @@ describe("a manifest from JSON", () => {
     expect(manifest_to_json(manifest_from_json({ ...MANIFEST, states }))).toEqual({ ...MANIFEST, states });
   });
 
+  it("tells a file without a signature from one that nobody looked at, and names its builder", () => {
+    for (const told of [{ signature: { present: false } }, { builder: "kpatch_build" }, {}])
+      expect(manifest_to_json(manifest_from_json({ ...MANIFEST, ...told }))).toEqual({
+        ...MANIFEST,
+        ...told,
+      });
+  });
+
   it("takes a file's name in the kernel's form", () => {
     expect(manifest_from_json({ ...MANIFEST, name: "livepatch-cve-1" }).name).toBe("livepatch_cve_1");
   });
@@ -193,7 +201,8 @@ describe("a manifest from JSON", () => {
     [{ states: Array.from({ length: 4097 }, () => ({ id: "1" })) }, "states: 4097 entries; at most 4096"],
     [{ functions: Array.from({ length: 65537 }, () => ({})) }, "functions: 65537 entries; at most 65536"],
     [{ states_unknown: true, states: [{ id: "1" }] }, "states_unknown: true contradicts"],
-    [{ signature: {} }, "signature: an unknown key"],
+    [{ signature: { key: "ab" } }, "signature.key: an unknown key"],
+    [{ builder: "make" }, 'builder: "make" is not one of'],
     [{ advisories: ["a", 5] }, "advisories[1]: 5 is not text"],
     [{ notes: "x".repeat(900 * 1024) }, "manifest: "],
   ])("is refused (case %#)", (manifest, message) => {
