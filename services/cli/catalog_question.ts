@@ -16,7 +16,13 @@ export interface ShownManifest {
   states?: { id: string; version: number }[];
   states_unknown?: boolean;
   functions?: { object?: string; name: string; position?: string }[];
+  vermagic?: string;
+  srcversion?: string;
+  signature?: { present: boolean; signer?: string; digest?: string };
+  has_exit?: boolean;
+  builder?: string;
   advisories?: string[];
+  released_unix_s?: string;
   irreversible?: string;
   notes?: string;
 }

@@ -1,4 +1,4 @@
-/** `klpstate conform`: does this build answer as recorded? Against vectors of the rule, and against real kernels. */
+/** `klpstate conform`: does this build answer as recorded? Against vectors of the rule, real kernels and real modules. */
 import type { Command } from "commander";
 import { type ExitCode, type Session, with_examples } from "./command.js";
 import { start_progress } from "./progress.js";
@@ -51,4 +51,15 @@ Exit codes:
       await end(await conform_scenarios(file, progress).finally(progress.end), options);
     });
   with_examples(scenarios, ["conform scenarios scenarios.jsonl.gz"], exit_codes);
+
+  const modules = conform
+    .command("modules")
+    .description("livepatch modules whose states are known")
+    .argument("<dir>", "has manifest.json, a list of what its modules are, and the modules")
+    .option("--json", "answer with a JSON document")
+    .action(async (directory: string, options: ConformOptions) => {
+      const { conform_modules } = await import("./conform_modules.js");
+      await end(await conform_modules(directory), options);
+    });
+  with_examples(modules, ["conform modules test/fixtures/kernel/ko"], exit_codes);
 }

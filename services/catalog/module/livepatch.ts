@@ -25,7 +25,10 @@ export interface Livepatch {
 export interface StatesArray {
   /** As the kernel sees it: up to the first id 0. */
   seen: State[];
-  /** Entries behind that id 0, which no kernel sees; only where a symbol says how long the array is. */
+  /**
+   * From that id 0 on, if any other entry stands behind it: no kernel sees them. Only where a symbol says how long the
+   * array is.
+   */
   unseen: State[];
 }
 
@@ -98,7 +101,7 @@ function read_states(elf: Elf, first: Place): StatesArray {
   const size = elf.object_size(first);
   const end = size === null ? at.offset : Math.min(first.offset + size, first.section.size);
   const unseen: State[] = [];
-  for (at = move(at, STATE_BYTES); at.offset + STATE_BYTES <= end; at = move(at, STATE_BYTES)) {
+  for (; at.offset + STATE_BYTES <= end; at = move(at, STATE_BYTES)) {
     if (unseen.length === MANIFEST_STATES_MAX) break;
     unseen.push(read_state(elf, at));
   }

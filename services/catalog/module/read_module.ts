@@ -26,7 +26,7 @@ export interface ModuleReading {
   replace_is_told: boolean;
   /** Whether klp_patch's `states` points to an array, which may be empty. */
   has_states_array: boolean;
-  /** States behind an id 0: no kernel sees them. */
+  /** An id 0 and the states behind it, if there are any: no kernel sees them. */
   unseen_states: State[];
   has_callbacks: boolean;
   objects: string[];
@@ -149,7 +149,9 @@ function warnings_of(
   else if (!replace_is_told)
     warnings.push("whether it replaces other patches is in its code only: say --replace or --no-replace");
   if (unseen_states.length > 0)
-    warnings.push(`the kernel does not see ${unseen_states.length} of its states: they stand behind an id 0`);
+    warnings.push(
+      `the kernel does not see ${unseen_states.length - 1} of its states: they stand behind an id 0`,
+    );
   if (objects.length === 0 && !manifest.states_unknown)
     warnings.push("it patches no object: the kernel refuses it (EINVAL)");
   if (is_before_states(manifest.kernel_release ?? "") && !manifest.states?.length && !manifest.states_unknown)

@@ -1,4 +1,5 @@
 /** Manifests for people: a line each, or one in full. */
+import { format_time } from "../../events/time.js";
 import type { ShownManifest, ShownPatch } from "../catalog_question.js";
 import type { Paint } from "../terminal.js";
 import { counted, plain, reference, states, table } from "./text.js";
@@ -21,16 +22,8 @@ export function patches_text(patches: ShownPatch[]): string {
 }
 
 export function patch_text({ manifest, time, offset, withdrawn, refused }: ShownPatch, paint: Paint): string {
-  const { advisories = [], functions = [], irreversible, notes } = manifest;
   const lines = [
-    `kernel     ${plain(manifest.kernel_release)} ${plain(manifest.arch)}`,
-    `build id   ${manifest.build_id ?? "none"}`,
-    `replace    ${manifest.replace ? "yes: it takes the place of every earlier patch" : "no"}`,
-    `states     ${states_text(manifest)}`,
-    ...(functions.length > 0 ? [`functions  ${counted(functions.length, "function")}`] : []),
-    ...(advisories.length > 0 ? [`advisories ${advisories.map(plain).join(", ")}`] : []),
-    ...(irreversible ? [`irreversible: ${plain(irreversible)}`] : []),
-    ...(notes ? [`notes      ${plain(notes)}`] : []),
+    ...manifest_lines(manifest),
     `published  ${time}, offset ${offset}`,
     ...refused.map((other) => `refused    ${other.time}: another manifest of the same identity`),
     ...(withdrawn === null
@@ -39,6 +32,49 @@ export function patch_text({ manifest, time, offset, withdrawn, refused }: Shown
   ];
   const title = `${paint("bold", plain(manifest.name))}${withdrawn === null ? "" : ` ${paint("red", "WITHDRAWN")}`}`;
   return `${title}\n${lines.map((line) => `  ${line}\n`).join("")}`;
+}
+
+/** A manifest that is in no catalog yet, with every function that it patches. */
+export function manifest_text(manifest: ShownManifest, paint: Paint): string {
+  const { functions = [] } = manifest;
+  const patched = functions.map(({ object = "vmlinux", name, position }) => {
+    return `  ${plain(object)}:${plain(name)}${position === undefined ? "" : `,${position}`}`;
+  });
+  const lines = [...manifest_lines(manifest), ...patched];
+  return `${paint("bold", plain(manifest.name))}\n${lines.map((line) => `  ${line}\n`).join("")}`;
+}
+
+function manifest_lines(manifest: ShownManifest): string[] {
+  const { advisories = [], functions = [], irreversible, notes, signature, builder, vermagic } = manifest;
+  return [
+    `kernel     ${plain(manifest.kernel_release)} ${plain(manifest.arch)}`,
+    `build id   ${manifest.build_id ?? "none"}`,
+    `replace    ${manifest.replace ? "yes: it takes the place of every earlier patch" : "no"}`,
+    `states     ${states_text(manifest)}`,
+    ...(vermagic ? [`vermagic   ${plain(vermagic.trimEnd())}`] : []),
+    ...(builder ? [`builder    ${BUILDER_WORDS[builder] ?? plain(builder)}`] : []),
+    ...(signature ? [`signature  ${signature_words(signature)}`] : []),
+    ...(builder && !manifest.has_exit ? ["exit       none: once loaded it cannot be removed"] : []),
+    ...(advisories.length > 0 ? [`advisories ${advisories.map(plain).join(", ")}`] : []),
+    ...(manifest.released_unix_s
+      ? [`released   ${format_time(BigInt(manifest.released_unix_s) * 1_000n)}`]
+      : []),
+    ...(irreversible ? [`irreversible: ${plain(irreversible)}`] : []),
+    ...(notes ? [`notes      ${plain(notes)}`] : []),
+    ...(functions.length > 0 ? [`functions  ${counted(functions.length, "function")}`] : []),
+  ];
+}
+
+const BUILDER_WORDS: Record<string, string> = {
+  static: "none: klp_patch is in the file",
+  kpatch_build: "kpatch-build",
+  klp_build: "klp-build",
+  other: "not known",
+};
+
+function signature_words({ present, signer, digest }: NonNullable<ShownManifest["signature"]>): string {
+  if (!present) return "none";
+  return `by ${signer === undefined ? "somebody" : plain(signer)}, ${digest === undefined ? "digest not known" : plain(digest)}`;
 }
 
 function states_text(manifest: ShownManifest): string {

@@ -506,6 +506,10 @@ describe("how it speaks", () => {
     "patch list",
     "patch show",
     "patch withdraw",
+    "patch read",
+    "patch compare",
+    "patch lint",
+    "conform modules",
     "conform vectors",
   ])("help of %s has examples and exit codes", async (command) => {
     const { code, out } = await run_captured([...command.split(" "), "--help"]);
