@@ -14,6 +14,7 @@ if (!existsSync(directory)) {
   console.log("filling ./data/demo with a fleet made from recorded kernels");
   const { hosts, events } = await fill_demo({
     recordings: join(root, "test", "fixtures", "kernel", "scenarios.jsonl.gz"),
+    modules: join(root, "test", "fixtures", "kernel", "ko"),
     directory,
     now_ms: Date.now(),
     show(fraction, text) {

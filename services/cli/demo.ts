@@ -3,9 +3,17 @@
  * own, spread over the last days. What it adds to the recordings is only what happens to publishers.
  */
 import { createHash } from "node:crypto";
-import { mkdir, rename, rm } from "node:fs/promises";
+import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { encode_batch, encode_event, type HostEvent } from "../events/codec.js";
+import { identity_key } from "../catalog/manifests.js";
+import { read_module } from "../catalog/module/read_module.js";
+import {
+  encode_batch,
+  encode_event,
+  encode_manifest,
+  type HostEvent,
+  type Manifest,
+} from "../events/codec.js";
 import { klpstate } from "../events/proto.js";
 import { u64_to_bigint } from "../events/u64.js";
 import {
@@ -60,9 +68,50 @@ export function demo_fleet(recordings: Recording[], now_ms: number): DemoHost[] 
   return parts.map(({ recording, steps }, number) => demo_host(recording, steps, number, now_ms));
 }
 
+/** The manifests of all module files below a directory. */
+export async function read_demo_modules(directory: string): Promise<Manifest[]> {
+  const names = await readdir(directory, { recursive: true });
+  const files = names.filter((name) => name.endsWith(".ko")).sort();
+  return Promise.all(files.map(async (name) => (await read_module(join(directory, name))).manifest));
+}
+
+/** The recordings with what the files of their modules say; a module whose file is not there is as it was recorded. */
+export function with_modules(recordings: Recording[], manifests: Manifest[]): Recording[] {
+  const files = new Map(manifests.map((manifest) => [what_checks_see(manifest), manifest]));
+  return recordings.map((recording) => ({
+    ...recording,
+    modules: new Map(
+      Array.from(recording.modules, ([name, module]) => {
+        const manifest = files.get(what_checks_see(module.manifest));
+        if (manifest === undefined) return [name, module];
+        return [
+          name,
+          { ...module, manifest, build_id: Buffer.from(manifest.build_id ?? []).toString("hex") },
+        ];
+      }),
+    ),
+  }));
+}
+
+/** Another recorder's module of a name may have other states: then the file is not that module's. */
+function what_checks_see({ name, kernel_release, arch, replace, states }: Manifest): string {
+  const seen = (states ?? []).map(({ id, version }) => ({ id, version: version ?? 0 }));
+  const manifest = encode_manifest({
+    name,
+    kernel_release,
+    arch,
+    replace: replace ?? false,
+    states: seen,
+  } as Manifest);
+  return Buffer.from(manifest).toString("hex");
+}
+
 /** Manifests that the demonstration's catalog has. */
-export function demo_manifests(recordings: Recording[]) {
-  return manifests_of(recordings).filter(
+export function demo_manifests(recordings: Recording[], modules: Manifest[]): Manifest[] {
+  const all = new Map(
+    [...manifests_of(recordings), ...modules].map((manifest) => [identity_key(manifest), manifest]),
+  );
+  return [...all.values()].filter(
     ({ name, kernel_release }) => name !== UNTOLD.name || !kernel_release!.startsWith(UNTOLD.kernel),
   );
 }
@@ -126,6 +175,8 @@ function demo_host(recording: Recording, cut: number, number: number, now_ms: nu
 export interface FillOptions {
   /** The recorded scenarios. */
   recordings: string;
+  /** A directory with module files of the recorded kernels. */
+  modules: string;
   /** Where the demonstration's registry will be; must not be there. */
   directory: string;
   now_ms: number;
@@ -133,9 +184,10 @@ export interface FillOptions {
 }
 
 /** Fills a directory beside, and renames it once it is whole, so that one which was interrupted begins again. */
-export async function fill_demo({ recordings: file, directory, now_ms, show }: FillOptions) {
+export async function fill_demo({ recordings: file, modules, directory, now_ms, show }: FillOptions) {
   const { open_registry } = await import("../registry/open_registry.js");
-  const recordings = await read_recordings(file);
+  const manifests = await read_demo_modules(modules);
+  const recordings = with_modules(await read_recordings(file), manifests);
   const filling = join(dirname(directory), `.${basename(directory)}.filling`);
   await rm(filling, { recursive: true, force: true });
   await mkdir(dirname(directory), { recursive: true });
@@ -144,7 +196,7 @@ export async function fill_demo({ recordings: file, directory, now_ms, show }: F
   let count = 0;
   try {
     show(0, "publishing manifests");
-    await Promise.all(demo_manifests(recordings).map((manifest) => registry.publish(manifest)));
+    await Promise.all(demo_manifests(recordings, manifests).map((manifest) => registry.publish(manifest)));
     const fleet = demo_fleet(recordings, now_ms);
     hosts = fleet.length;
     const events = fleet

@@ -12,6 +12,7 @@ test("every command of the README answers, and shows what the README shows", asy
   const directory = join(temporary_directory(), "demo");
   const { hosts, events } = await fill_demo({
     recordings: "test/fixtures/kernel/scenarios.jsonl.gz",
+    modules: "test/fixtures/kernel/ko",
     directory,
     now_ms: Date.now(),
     show: () => {},

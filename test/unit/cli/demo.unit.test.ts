@@ -1,10 +1,11 @@
 /** The demonstration shows what it promises: every kind of answer, from hosts that look like a fleet. */
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { DEMO_CANDIDATE, DEMO_COMMANDS, demo_fleet, fill_demo } from "#services/cli/demo.js";
 import { read_recordings } from "#services/cli/recording.js";
+import { manifest_to_json } from "#services/events/json.js";
 import { change_of } from "#services/events/schema.js";
 import { u64_to_bigint } from "#services/events/u64.js";
 import type { CheckAnswer, HistoryEntry, HostVerdict } from "#services/registry/answers.js";
@@ -12,6 +13,7 @@ import { open_registry } from "#services/registry/open_registry.js";
 import type { Registry } from "#services/registry/registry.js";
 
 const RECORDINGS = join(import.meta.dirname, "../../fixtures/kernel/scenarios.jsonl.gz");
+const MODULES = join(import.meta.dirname, "../../fixtures/kernel/ko");
 const NOW_MS = Date.now();
 
 let parent: string;
@@ -26,6 +28,7 @@ beforeAll(async () => {
   writeFileSync(join(parent, ".demo.filling", "registry.json"), "{");
   stored = await fill_demo({
     recordings: RECORDINGS,
+    modules: MODULES,
     directory: join(parent, "demo"),
     now_ms: NOW_MS,
     show: () => {},
@@ -65,6 +68,20 @@ test("every reason that a publisher or a host can give", () => {
   });
   expect(check.conflicts.length).toBeGreaterThan(10);
   expect(check.unresolved.map(({ name, manifest }) => `${name} ${manifest}`)).toEqual(["p22 missing"]);
+});
+
+test("its catalog has the manifests of real module files, and hosts have those builds", async () => {
+  const published = registry.patches({ withdrawn: true }).map(({ manifest }) => manifest_to_json(manifest));
+  const from_files = published.filter(({ vermagic }) => vermagic !== undefined);
+  expect(from_files.map(({ name, kernel_release }) => `${name} ${kernel_release}`).sort()).toEqual(
+    JSON.parse(readFileSync(join(MODULES, "manifest.json"), "utf8"))
+      .map(({ name, kernel }: { name: string; kernel: string }) => `${name} ${kernel}`)
+      .sort(),
+  );
+  // readelf -n 6.12/nc1v1.ko
+  const build_id = "7a7b3135c8b95bf12cdbd4f247066d4b96769af5";
+  const { rows } = await registry.fleet({});
+  expect(rows.some(({ stack }) => stack.some((patch) => patch.build_id === build_id))).toBe(true);
 });
 
 async function history_of(host_id: string): Promise<HistoryEntry[]> {
