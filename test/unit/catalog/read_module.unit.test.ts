@@ -14,6 +14,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { read_module, read_module_bytes } from "#services/catalog/module/read_module.js";
 import { memory_source } from "#services/catalog/module/source.js";
 import { manifest_to_json } from "#services/events/json.js";
+import { klp_build_module, kpatch_module } from "../../fuzz/written_modules.js";
 import { MACHINES, type ModuleModel, type ObjectModel, start_module, write_module } from "./elf_writer.js";
 
 const FIXTURES = join(import.meta.dirname, "../../fixtures/kernel/ko");
@@ -180,13 +181,7 @@ describe("a klp_patch that is data", () => {
 
 describe("a klp_patch that is made when the module is loaded", () => {
   test("by kpatch-build: functions from .kpatch.funcs, no states, replace not told", () => {
-    const elf = start_module({ machine: "ppc64le" });
-    const entry = (name: string, position: bigint, object: string) => [
-      ...[elf.code(), 16n, 0n, 16n, position, elf.text(name), elf.text(object)],
-    ];
-    elf.data([...entry("one", 0n, "vmlinux"), ...entry("two", 3n, "ext4")], { section: ".kpatch.funcs" });
-    elf.data([elf.code(), elf.text("ext4")], { section: ".kpatch.callbacks.pre_patch" });
-    const reading = read(elf.bytes());
+    const reading = read(kpatch_module());
     expect(manifest_to_json(reading.manifest)).toMatchObject({
       builder: "kpatch_build",
       functions: [
@@ -203,14 +198,7 @@ describe("a klp_patch that is made when the module is loaded", () => {
     ["__klp_objects", "__klp_funcs"],
     [".init.klp_objects", ".init.klp_funcs"],
   ])("by klp-build: functions from %s", (objects_section, funcs_section) => {
-    const elf = start_module({ machine: "s390x" });
-    const section = { section: funcs_section };
-    const first = elf.data([elf.text("one"), elf.code(), 0n, elf.text("two"), elf.code(), 3n], section);
-    const second = elf.data([elf.text("three"), elf.code(), 0n], section);
-    const callbacks = [elf.code(), 0n, 0n, 0n, 0n];
-    elf.data([0n, first, 0n, 0n, 0n, 0n, 0n, { u32: 2 }], { section: objects_section });
-    elf.data([elf.text("ext4"), second, ...callbacks, { u32: 1 }], { section: objects_section });
-    const reading = read(elf.bytes());
+    const reading = read(klp_build_module(objects_section, funcs_section));
     expect(manifest_to_json(reading.manifest)).toMatchObject({
       builder: "klp_build",
       functions: [
