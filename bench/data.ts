@@ -330,6 +330,7 @@ export function manifests(): CoreManifest[] {
     replace: name === CANDIDATE,
     states_unknown: false,
     irreversible: false,
+    signed: false,
     states: states.map((id) => ({ id: BigInt(id), version })),
   });
   const installed = Array.from({ length: BASES }, (_, base) =>

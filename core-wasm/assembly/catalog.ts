@@ -39,9 +39,9 @@ export class Manifest {
   states_unknown: bool;
   irreversible: bool;
   withdrawn: bool;
+  signed: bool;
   reserved_low: u64;
   reserved_high: u64;
-  reserved_end: u64;
 }
 
 export const names: Strings = changetype<Strings>(memory.data(64));
@@ -93,7 +93,7 @@ function take_states(count: u32): usize {
 }
 
 /**
- * Adds a manifest; its number, or NO_ROOM. `input`: u32 flags (replace 1, states unknown 2, irreversible 4), u32 length
+ * Adds a manifest; its number, or NO_ROOM. `input`: u32 flags (replace 1, states unknown 2, irreversible 4, signed 8), u32 length
  * each of name, release, arch, build id, u32 count of states, then the texts, then (8-aligned) the states: u64 id,
  * u32 version, u32 nothing. The array ends at id 0, as it does for the kernel (RULES K2).
  */
@@ -124,6 +124,7 @@ export function put_manifest(input: usize): u32 {
   entry.replace = (flags & 1) != 0;
   entry.states_unknown = (flags & 2) != 0;
   entry.irreversible = (flags & 4) != 0;
+  entry.signed = (flags & 8) != 0;
   entry.withdrawn = false;
   entry.next = load<u32>(head_of(entry.name));
   store<u32>(head_of(entry.name), id + 1);

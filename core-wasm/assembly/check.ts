@@ -253,9 +253,10 @@ function judge(words: usize): void {
   if (knowledge == GAP) return say(UNKNOWN, BY_GAP);
   if (candidate == SEVERAL) return say(UNKNOWN, BY_AMBIGUOUS);
   if (flags & MODULES_DISABLED) return say(BLOCKED, BY_MODULES_DISABLED);
-  if (flags & SIGNATURE_REQUIRED) return say(BLOCKED, BY_UNSIGNED);
-
   const patch = manifest(candidate);
+  // Whether the kernel has the key of a signature that is there is nothing a registry can foresee.
+  if ((flags & SIGNATURE_REQUIRED) != 0 && !patch.signed) return say(BLOCKED, BY_UNSIGNED);
+
   for (let i: u32 = 0; candidate_name != 0 && i < stack_count; i++) {
     const word = load<u32>(stack + (<usize>i << 2));
     const reference = installed_patch(word >> 2);

@@ -125,6 +125,7 @@ function manifest(name: string, replace: boolean, states: Vector["candidate"]["s
     replace,
     states_unknown: false,
     irreversible: false,
+    signed: false,
     states: (states ?? []).map(([id, version]): CoreState => ({ id, version })),
   };
 }

@@ -122,6 +122,7 @@ export interface CoreManifest {
   replace: boolean;
   states_unknown: boolean;
   irreversible: boolean;
+  signed: boolean;
   states: CoreState[];
 }
 

@@ -14,7 +14,10 @@ export function write_manifest(manifest: CoreManifest, input: (length: number) =
   bytes.fill(0);
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   const flags =
-    (manifest.replace ? 1 : 0) | (manifest.states_unknown ? 2 : 0) | (manifest.irreversible ? 4 : 0);
+    (manifest.replace ? 1 : 0) |
+    (manifest.states_unknown ? 2 : 0) |
+    (manifest.irreversible ? 4 : 0) |
+    (manifest.signed ? 8 : 0);
   view.setUint32(0, flags, true);
   let at = 24;
   texts.forEach((text, i) => {

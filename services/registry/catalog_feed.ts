@@ -19,6 +19,7 @@ export function core_manifest(manifest: Manifest): CoreManifest {
     replace: manifest.replace ?? false,
     states_unknown: manifest.states_unknown ?? false,
     irreversible: (manifest.irreversible ?? "") !== "",
+    signed: manifest.signature?.present ?? false,
     states: (manifest.states ?? []).map((state) => ({
       id: u64_to_bigint(state.id),
       version: state.version ?? 0,

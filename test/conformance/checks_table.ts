@@ -69,6 +69,7 @@ interface More {
   replace?: boolean;
   states_unknown?: boolean;
   irreversible?: string;
+  signed?: boolean;
   notes?: string;
 }
 
@@ -82,6 +83,7 @@ function manifest(reference: string, states: States = [], more: More = {}): Mani
     ...(more.replace === undefined ? {} : { replace: more.replace }),
     ...(more.states_unknown === undefined ? {} : { states_unknown: more.states_unknown }),
     ...(more.irreversible === undefined ? {} : { irreversible: more.irreversible }),
+    ...(more.signed === undefined ? {} : { signature: { present: more.signed } }),
     ...(more.notes === undefined ? {} : { notes: more.notes }),
   };
 }
@@ -147,6 +149,8 @@ const rows: Row[] = [
   ["another release's manifest does not make it ambiguous", bare, [C, published("c", [], OTHER)], "c", { verdict: "ok" }],
   ["modules disabled", with_policy("modules_disabled", "signature_required"), [C], "c", { verdict: "blocked", reason: "modules_disabled" }],
   ["unsigned", with_policy("signature_required"), [C], "c", { verdict: "blocked", reason: "unsigned" }],
+  ["its file has no signature", with_policy("signature_required"), [published("c", [], { signed: false })], "c", { verdict: "blocked", reason: "unsigned" }],
+  ["signed, by whatever key", with_policy("signature_required"), [published("c", [], { signed: true })], "c", { verdict: "ok" }],
   ["done", with_stack("c@0a enabled"), [published("c@0a")], "c", { verdict: "done" }],
   ["done, the host's build unknown", with_stack("c enabled"), [published("c@0a")], "c@0a", { verdict: "done" }],
   ["done, the manifest's build unknown", with_stack("c@0a enabled"), [C], "c", { verdict: "done" }],

@@ -259,6 +259,7 @@ describe("the vectors of kernel/livepatch/state.c on the core", () => {
       replace: patch.replace,
       states_unknown: false,
       irreversible: false,
+      signed: false,
       // As they are in the module, also behind the id 0 that ends the array.
       states: (patch.states ?? []).map(([id, version]) => ({ id: BigInt(id), version })),
     });

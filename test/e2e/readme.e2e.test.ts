@@ -20,13 +20,14 @@ test("every command of the README answers, and shows what the README shows", asy
   const stored = `stored ${events.toLocaleString("en")} events of ${hosts.toLocaleString("en")} hosts`;
   expect(readme).toContain(stored);
   for (const command of DEMO_COMMANDS) expect(readme).toContain(`  npx klpstate ${command}`);
-  expect(commands).toHaveLength(9);
+  expect(commands).toHaveLength(12);
 
   const server = await start_server(directory);
   const said = new Map<string, string>();
   for (const command of commands) {
     const args = command.split(" ");
-    const asked = args[0] === "conform" ? args : [...args, "--server", server.url];
+    const asks_nobody = args[0] === "conform" || args[0] === "patch";
+    const asked = asks_nobody ? args : [...args, "--server", server.url];
     const { code, stdout, stderr } = await klpstate(asked);
     // 1: the answer is no, as for a check that finds refusals.
     expect([command, code === 2 ? stderr : ""]).toEqual([command, ""]);
@@ -43,6 +44,9 @@ test("every command of the README answers, and shows what the README shows", asy
   expect(said.get("check nc1v1 --host edge-syd-040")).toContain(
     "state 1: p30 holds version 2, nc1v1 offers 1",
   );
+  const comparison = said.get(commands.find((command) => command.startsWith("patch compare"))!)!;
+  expect(readme).toContain(comparison.split("\n\n")[0]);
+  expect(said.get("conform modules test/fixtures/kernel/ko")).toBe("12 passed, 0 failed\n");
   expect(said.get("fleet")).toContain("2,866 hosts in 1,570 configurations");
   expect(said.get("replay")).toContain("MATCHES");
   expect(said.get(commands.find((command) => command.startsWith("conform scenarios"))!)).toMatch(

@@ -15,6 +15,7 @@ export interface ManifestModel {
   states: StatesArray;
   states_unknown: boolean;
   irreversible: string;
+  signed: boolean;
   /** The whole manifest as protobuf, to tell an identical one from a different one. */
   bytes: Uint8Array;
 }
@@ -49,6 +50,7 @@ function manifest_model(manifest: klpstate.v1.Manifest.$Properties): ManifestMod
     states: (manifest.states ?? []).map((state) => ({ id: u64(state.id), version: state.version ?? 0 })),
     states_unknown: manifest.states_unknown ?? false,
     irreversible: manifest.irreversible ?? "",
+    signed: manifest.signature?.present ?? false,
     // Through decode, which drops fields that are set to their default.
     bytes: Manifest.encode(Manifest.decode(Manifest.encode(manifest).finish())).finish(),
   };

@@ -88,7 +88,7 @@ export function verdict(host: Configuration, catalog: CatalogModel, candidate: C
   const offered = fitting[0]!;
 
   if (host.policy.modules_disabled) return answer("blocked", "modules_disabled");
-  if (host.policy.signature_required) return answer("blocked", "unsigned");
+  if (host.policy.signature_required && !offered.signed) return answer("blocked", "unsigned");
 
   const namesake = host.stack.find((entry) => entry.name === offered.name);
   if (namesake !== undefined) {

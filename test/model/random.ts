@@ -453,6 +453,7 @@ const catalog_step = fc.record({
   states,
   states_unknown: weighted([12, false], [1, true]),
   irreversible: weighted([5, ""], [1, "frees memory"]),
+  signature: weighted([3, null], [1, false], [2, true]),
 });
 
 function catalog_record(s: typeof catalog_step extends fc.Arbitrary<infer S> ? S : never): CatalogRecord {
@@ -467,6 +468,7 @@ function catalog_record(s: typeof catalog_step extends fc.Arbitrary<infer S> ? S
         ? { states_unknown: true }
         : { states: s.states.map(([id, number]) => ({ id: long_of(id), version: number })) }),
       ...(s.irreversible === "" ? {} : { irreversible: s.irreversible }),
+      ...(s.signature === null ? {} : { signature: { present: s.signature } }),
     },
   };
 }

@@ -45,7 +45,8 @@ const REASON_WORDS: Record<string, string> = {
   manifest: "the catalog does not know the states of a patch: add its manifest",
   stale: "it was not heard of for longer than --max-age",
   modules_disabled: "modules are disabled until reboot (EPERM)",
-  unsigned: "only signed modules are taken, and it is not known to be signed (EKEYREJECTED)",
+  unsigned:
+    "only signed modules are taken, and it is not known to be signed (EKEYREJECTED): add its manifest from the signed file",
   ftrace_off: "ftrace is off (EBUSY): kernel.ftrace_enabled=1",
   in_transition: "it is on the stack, in transition",
   other_build: "another build of it is enabled: disable that one and remove its module first",

@@ -15,6 +15,7 @@ function manifest(name: string, more: Partial<CoreManifest> = {}): CoreManifest 
     replace: false,
     states_unknown: false,
     irreversible: false,
+    signed: false,
     states: [],
     ...more,
   };

@@ -150,6 +150,7 @@ describe("a core at its memory limit", () => {
       replace: false,
       states_unknown: false,
       irreversible: false,
+      signed: false,
       states: [],
     });
     const outcomes = core.check("c", new Uint8Array());
