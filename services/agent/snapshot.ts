@@ -126,18 +126,15 @@ export function replace_of(snapshot: Snapshot, name: string): boolean | undefine
 
 /** The stack that the snapshot shows, oldest first. `said` tells a patch that is leaving from one that is not there yet. */
 export function shown_stack(snapshot: Snapshot, said: ReadonlyMap<string, LastSaid>): StackPatch[] {
-  return [...snapshot.patches].sort(by_age(snapshot)).flatMap((patch) => {
-    const phase = phase_of(patch, said.get(patch.name));
-    if (phase === null) return [];
-    return [
-      {
-        name: patch.name,
-        phase,
-        build_id: build_id_of(snapshot, patch.name),
-        replace: replace_of(snapshot, patch.name),
-      },
-    ];
-  });
+  // Before they are sorted: a patch that has left may show the stack_order of another.
+  const phases = new Map(snapshot.patches.map((patch) => [patch, phase_of(patch, said.get(patch.name))]));
+  const on_stack = snapshot.patches.filter((patch) => phases.get(patch) !== null);
+  return on_stack.sort(by_age(snapshot)).map((patch) => ({
+    name: patch.name,
+    phase: phases.get(patch)!,
+    build_id: build_id_of(snapshot, patch.name),
+    replace: replace_of(snapshot, patch.name),
+  }));
 }
 
 /** Names of patches that have a directory but are not on the stack yet. */
