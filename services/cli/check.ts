@@ -130,19 +130,27 @@ async function check_host(
   options: CheckOptions,
 ): Promise<ExitCode> {
   const { door, paint, say, say_json } = asking;
-  const { hosts } = await ask_check<{ hosts: HostVerdict[] }>(door, {
-    patch,
+  const host = await ask_host_verdict(door, patch, host_id, {
     max_age: options.maxAge,
     ...instant_query(options),
     ...position_query(options),
-    hosts: true,
-    host_id,
   });
+  await (options.json ? say_json(host) : say(host_verdict_text(host, patch, paint)));
+  return host.verdict === "ok" || host.verdict === "done" ? 0 : 1;
+}
+
+/** Of one host. Throws Problem where the registry knows no such patch or host. */
+export async function ask_host_verdict(
+  door: Door,
+  patch: string,
+  host_id: string,
+  more: Record<string, unknown> = {},
+): Promise<HostVerdict> {
+  const { hosts } = await ask_check<{ hosts: HostVerdict[] }>(door, { patch, ...more, hosts: true, host_id });
   const host = hosts[0];
   if (host === undefined)
     throw new Problem("unavailable", `the server gave no verdict for ${shorten(host_id)}`);
-  await (options.json ? say_json(host) : say(host_verdict_text(host, patch, paint)));
-  return host.verdict === "ok" || host.verdict === "done" ? 0 : 1;
+  return host;
 }
 
 function ask_check<Answer>(door: Door, request: Record<string, unknown>): Promise<Answer> {

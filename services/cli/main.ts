@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 import { document_of } from "../api/problem_document.js";
 import { Problem } from "../events/problem.js";
+import { add_agent_command } from "./agent.js";
 import { add_check_command } from "./check.js";
 import type { Session } from "./command.js";
 import { add_conform_command } from "./conform.js";
@@ -9,6 +10,7 @@ import { add_fleet_command } from "./fleet.js";
 import { add_history_command } from "./history.js";
 import { add_host_command } from "./host.js";
 import { add_ingest_command, BrokenInput } from "./ingest.js";
+import { add_load_command } from "./load.js";
 import { add_patch_commands } from "./patch.js";
 import { plain } from "./render/text.js";
 import { add_replay_command } from "./replay.js";
@@ -73,6 +75,8 @@ function new_program(session: Session, json: boolean): Command {
   add_fleet_command(program, session);
   add_replay_command(program, session);
   add_snapshot_command(program, session);
+  add_agent_command(program, session);
+  add_load_command(program, session);
   add_conform_command(program, session);
   return program;
 }

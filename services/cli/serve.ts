@@ -9,6 +9,7 @@ import { RETENTION_DEFAULT, SNAPSHOT_AFTER_BYTES_DEFAULT } from "../registry/kee
 import { format_byte_count, parse_byte_count } from "./byte_count.js";
 import { type Session, with_examples } from "./command.js";
 import { replay_by_audit } from "./replay_by_audit.js";
+import { signal_of_stop } from "./stop_signal.js";
 import { print } from "./terminal.js";
 import { find_token, type TokenOptions, with_token } from "./token.js";
 import { VERSION } from "./version.js";
@@ -134,25 +135,6 @@ async function serve(options: ServeOptions, { terminal }: Session): Promise<void
     await registry.close();
     log.info("stopped");
   }
-}
-
-/** Caught from the beginning, so that a signal during a long start is not a death; a second one is. */
-function signal_of_stop(): { signal: Promise<string>; forget(): void } {
-  let told: (signal: string) => void;
-  const signal = new Promise<string>((resolve) => {
-    told = resolve;
-  });
-  const on_signal = (name: NodeJS.Signals) => {
-    forget();
-    told(name);
-  };
-  const forget = () => {
-    process.off("SIGINT", on_signal);
-    process.off("SIGTERM", on_signal);
-  };
-  process.on("SIGINT", on_signal);
-  process.on("SIGTERM", on_signal);
-  return { signal, forget };
 }
 
 function parse_partitions(text: string): number {
