@@ -2,6 +2,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, release, tmpdir, totalmem } from "node:os";
 import { parseArgs } from "node:util";
+import { agent_figures } from "./agent.js";
 import { append_figures, append_one_figures } from "./append.js";
 import { check_figure } from "./check.js";
 import { file_system_of } from "./directory.js";
@@ -21,6 +22,7 @@ const FIGURES = [
   ...RESTART_FIGURES,
   ...HISTORY_FIGURES,
   ...ON_DISK,
+  "agent",
 ];
 
 function positive(name: string, text: string): number {
@@ -95,5 +97,6 @@ if (RESTART_FIGURES.some((name) => wanted.has(name))) {
   figures.push(...started.filter((figure) => wanted.has(figure.name)));
 }
 if (wanted.has("history-one")) figures.push(await history_figure(2 * events));
+if (wanted.has("agent")) figures.push(...(await agent_figures()));
 for (const figure of figures) console.log(line_of(figure));
 if (values.json !== undefined) writeFileSync(values.json, JSON.stringify(figures, null, 2) + "\n");

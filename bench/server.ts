@@ -33,16 +33,19 @@ export async function start_server(data: string, profile_directory?: string): Pr
   ]);
   return {
     url: /^listening on (.*)$/.exec(first as string)![1]!,
-    cpu_seconds() {
-      // Behind the name in parentheses: state, and as the 12th and 13th field utime and stime.
-      const stat = readFileSync(`/proc/${child.pid}/stat`, "latin1");
-      const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-      return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
-    },
+    cpu_seconds: () => cpu_seconds_of(child.pid!),
     async stop() {
       child.kill("SIGTERM");
       const [code] = await once(child, "exit");
       if (code !== 0) throw new Error(`the server stopped with ${code}`);
     },
   };
+}
+
+/** That a process has used since its start, all threads, user and system. */
+export function cpu_seconds_of(pid: number): number {
+  // Behind the name in parentheses: state, and as the 12th and 13th field utime and stime.
+  const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }

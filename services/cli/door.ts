@@ -10,7 +10,6 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Problem } from "../events/problem.js";
 import { open_door as open_socket } from "../log/door.js";
 import { open_http_door } from "./http_door.js";
-import { open_own_registry } from "./own_registry.js";
 import type { Terminal } from "./terminal.js";
 import { find_token, type TokenOptions } from "./token.js";
 
@@ -70,6 +69,8 @@ export async function open_door(
     const door = await open_owner_door(data);
     if (door !== null) return door;
     try {
+      // Loaded only here: who asks a server has no use for one.
+      const { open_own_registry } = await import("./own_registry.js");
       return await open_own_registry(data, report);
     } catch (error) {
       const is_owned = error instanceof Problem && error.code === "unavailable";
