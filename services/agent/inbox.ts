@@ -3,7 +3,7 @@
  * A file is whole or not there, and stays until the event that tells of it is durable.
  */
 import { randomBytes } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { PATCH_NAME_BYTES_MAX } from "../events/limits.js";
 import { errno_of } from "./host_files.js";
@@ -21,17 +21,21 @@ const SUFFIX = ".json";
 /** So many at once; the others wait for the next look. */
 const FILES_MAX = 100;
 
-/** Throws what the disk says: there is no spool, or it may not be written. */
+/** Throws what the disk says: no agent ever ran on this spool, or it may not be written. */
 export function report_refusal(spool_directory: string, refusal: LoaderRefusal): void {
   const directory = join(spool_directory, DIRECTORY);
-  mkdirSync(directory, { recursive: true });
   const path = join(directory, `${refusal.time_unix_ms}-${randomBytes(8).toString("hex")}`);
   writeFileSync(path, JSON.stringify(refusal));
+  // The agent is another user than who loads.
+  chmodSync(path, 0o644);
   renameSync(path, `${path}${SUFFIX}`);
 }
 
 export class Inbox {
-  constructor(private readonly spool_directory: string) {}
+  /** Makes the directory, as the agent's user: of one that root made it could take nothing away. */
+  constructor(private readonly spool_directory: string) {
+    mkdirSync(join(spool_directory, DIRECTORY), { recursive: true, mode: 0o700 });
+  }
 
   /** In the order of their times; what is no refusal is taken away. */
   refusals(): { file: string; refusal: LoaderRefusal }[] {
@@ -54,7 +58,7 @@ export class Inbox {
         .sort()
         .slice(0, FILES_MAX);
     } catch (error) {
-      // Nothing was ever reported.
+      // Somebody took it away.
       errno_of(error);
       return [];
     }

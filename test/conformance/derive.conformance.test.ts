@@ -13,6 +13,7 @@ import {
   observe,
   type Snapshot,
 } from "#services/agent/derive.js";
+import { klpstate } from "#services/events/proto.js";
 import { PHASE_NAMES, PlainFold } from "../unit/agent/plain_fold.js";
 
 interface Shown {
@@ -256,5 +257,45 @@ describe.each([
     expect(found).toEqual([]);
     // Several loads within one interval, of which a later one replaced: which took the first away is open.
     expect(observed / calls).toBeLessThan(0.02);
+  });
+});
+
+/** Each kind of line with which a recorded kernel refused a load, by a part of it, and what it means. */
+const REASONS: [string, string][] = [
+  ["is not compatible with the already installed livepatches", "INCOMPATIBLE"],
+  ["is not marked as a livepatch module", "NOT_LIVEPATCH"],
+  ["not found in symbol table", "SYMBOL_MISSING"],
+  ["pre-patch callback failed for object", "PRE_PATCH"],
+  ["failed to register ftrace handler", "FTRACE"],
+  ["Loading of unsigned module is rejected", "UNSIGNED"],
+  ["unsigned module loading is restricted", "LOCKDOWN"],
+  ["disagrees about version of symbol module_layout", "OTHER_KERNEL"],
+  ["this_module section size must match", "OTHER_KERNEL"],
+  ["Unknown symbol", "IMPORT_MISSING"],
+  ["Invalid ELF header", "OTHER"],
+  ["Invalid ELF section header", "OTHER"],
+];
+
+describe("the reason of a refusal", () => {
+  const told = [...SCENARIOS, ...POLICY].flatMap(({ steps }) => {
+    const refused: { line: string; reason: string }[] = [];
+    play(steps, (_, { changes }) => {
+      for (const change of changes) {
+        if (!("refused" in change)) continue;
+        const { line, reason } = change.refused;
+        refused.push({ line: line!, reason: klpstate.v1.Reason[reason!] });
+      }
+    });
+    return refused;
+  });
+
+  test.each(REASONS)("%s: %s", (part, reason) => {
+    const of_kind = told.filter(({ line }) => line.includes(part));
+    expect(of_kind.length).toBeGreaterThan(0);
+    expect(new Set(of_kind.map((refused) => refused.reason))).toEqual(new Set([reason]));
+  });
+
+  test("is told by a line of a kind that is listed here, for every refusal in the recordings", () => {
+    expect(told.filter(({ line }) => !REASONS.some(([part]) => line.includes(part)))).toEqual([]);
   });
 });
