@@ -7,7 +7,7 @@ import type { HostClock, HostWatch } from "./watch.js";
 
 /** How long what the kernel says may go unread: /dev/kmsg tells by epoll, which Node does not offer for a device. */
 const TICK_MS = 100;
-/** Before a look that made no sense is repeated. */
+/** Before a look that made no sense is repeated; twice as long before each further one, up to the interval. */
 const DOUBT_MS = 50;
 
 export interface RunParts {
@@ -37,14 +37,16 @@ async function look_on(parts: RunParts, signal: AbortSignal): Promise<void> {
   const { watch, sender, clock, interval_ms } = parts;
   const stall = new StallClock();
   let due_ms = Number.NEGATIVE_INFINITY;
+  let again = 0;
   while (!signal.aborted) {
     const stirred = watch.stirred();
     if (stirred || clock.monotonic_ms() >= due_ms) {
       if (watch.look() === "again") {
-        await pause(Math.min(DOUBT_MS, interval_ms), signal);
+        await pause(Math.min(DOUBT_MS * 2 ** again++, interval_ms), signal);
         due_ms = Number.NEGATIVE_INFINITY;
         continue;
       }
+      again = 0;
       due_ms = clock.monotonic_ms() + interval_ms;
       if (stall.is_due(watch.transition, clock.monotonic_ms())) await tell_stalled(parts);
       sender.stir();

@@ -84,6 +84,8 @@ export class HostWatch {
   private blind_errno: string | null = null;
   /** Since when nothing was read of the log and no Loss tells of it. */
   private blind_from_ms: number | null;
+  /** Monotonic: when a Loss told of it last, or this process began. */
+  private blind_told_ms: number;
   /** Monotonic; null: not in this process. */
   private looked_ms: number | null = null;
   private read_log_ms: number | null = null;
@@ -96,6 +98,7 @@ export class HostWatch {
     const { spool, inbox, host_id } = parts;
     this.known = spool.state?.known ?? null;
     this.blind_from_ms = spool.state?.blind_since_unix_ms ?? null;
+    this.blind_told_ms = parts.clock.monotonic_ms();
     if (spool.state) {
       inbox?.remove(spool.state.taken);
       if (spool.state.host_id !== host_id)
@@ -156,10 +159,14 @@ export class HostWatch {
     return "done";
   }
 
-  /** Tells a change that no look shows. Not told if the disk fails: who has it tells it again. */
+  /**
+   * Tells a change that no look shows and no state depends on. Not told if the disk fails or the spool is full: who has
+   * it tells it again.
+   */
   tell(change: Change): void {
-    const { state } = this.parts.spool;
-    if (state === null || this.restart !== null) return;
+    const { spool, spool_bytes_max = SPOOL_BYTES_MAX } = this.parts;
+    const { state } = spool;
+    if (state === null || this.restart !== null || spool.unsent_bytes >= spool_bytes_max) return;
     this.commit(state, [{ change, not_before_unix_ms: 0 }], false, state.known);
   }
 
@@ -221,13 +228,11 @@ export class HostWatch {
     if (blind_since !== null)
       losses.push({ source: Source.KERNEL_LOG, from_unix_ms: blind_since, to_unix_ms: now_ms });
 
-    const daily_ms = spool.state?.daily_unix_ms ?? Number.POSITIVE_INFINITY;
-    // Further away than a day it was set by a clock that has stepped back since.
-    const is_daily = spool.state !== null && (now_ms >= daily_ms || daily_ms - now_ms > DAY_MS);
     const is_blind_due =
-      blind_since !== null && (this.blind_errno === null || now_ms - blind_since >= BLIND_REPORT_MS);
+      blind_since !== null &&
+      (this.blind_errno === null || this.parts.clock.monotonic_ms() - this.blind_told_ms >= BLIND_REPORT_MS);
     const observes =
-      begins || is_daily || is_blind_due || this.wants_observed || this.pins_differ(derived.next);
+      begins || this.is_daily() || is_blind_due || this.wants_observed || this.pins_differ(derived.next);
     let changes = observes ? with_observed(told, derived.next, snapshot, losses, begins) : told;
     const has_observed = changes.some(({ change }) => "observed" in change);
     if (has_observed && !observes) changes = with_observed(told, derived.next, snapshot, losses, false);
@@ -243,7 +248,7 @@ export class HostWatch {
       known: derived.next,
       floor_unix_ms: spool.state?.floor_unix_ms ?? 0,
       daily_unix_ms: has_observed
-        ? next_daily_ms(now_ms, this.known === null, this.parts.random)
+        ? next_daily_ms(this.parts.clock.wall_ms(), this.known === null, this.parts.random)
         : (spool.state?.daily_unix_ms ?? now_ms),
       blind_since_unix_ms: !has_observed ? blind_since : this.blind_errno === null ? null : now_ms,
       taken: refusals.map(({ file }) => file),
@@ -261,8 +266,20 @@ export class HostWatch {
     inbox?.remove(state.taken);
     this.blind_from_ms = state.blind_since_unix_ms;
     this.restart = null;
-    if (has_observed) this.wants_observed = false;
+    if (has_observed) {
+      this.wants_observed = false;
+      this.blind_told_ms = this.parts.clock.monotonic_ms();
+    }
     return true;
+  }
+
+  /** By the clock as it is: times of events may stand still for as long as it has fallen back. */
+  private is_daily(): boolean {
+    const { spool, clock } = this.parts;
+    if (spool.state === null) return false;
+    const left_ms = spool.state.daily_unix_ms - clock.wall_ms();
+    // Further away than a day it was set before the clock fell back.
+    return left_ms <= 0 || left_ms > DAY_MS;
   }
 
   /** Gives up what was not acknowledged for one Observed in a new stream, with the Loss of it. */

@@ -5,7 +5,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { once } from "node:events";
-import { mkdirSync } from "node:fs";
+import { cpSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, expect, test } from "vitest";
@@ -269,6 +269,76 @@ test("a second agent on the same spool is refused, and the first one goes on", a
   await caught_up(server, world);
   await server.stop();
 });
+
+/** How many streams the registry has of the host, and the last one's first event. */
+async function last_stream(server: Server): Promise<{ streams: number; first: HistoryEntry }> {
+  const entries = await history(server);
+  const { stream } = entries.at(-1)!;
+  const first = entries.find((entry) => entry.stream === stream)!;
+  return { streams: new Set(entries.map((entry) => entry.stream)).size, first };
+}
+
+async function load_and_catch_up(server: Server, world: World, name: string): Promise<HostAnswer> {
+  run(world, { op: "load", name, replace: false, fate: "ok" });
+  return caught_up(server, world);
+}
+
+/** Waits until the host's knowledge is complete, by what is sent of itself. */
+async function complete(server: Server): Promise<void> {
+  for (let tries = 0; tries < 200; tries++) {
+    const { knowledge } = await ask_json<HostAnswer>(server, host_path(HOST));
+    if (knowledge === "complete") return;
+    await sleep(50);
+  }
+  expect(await ask_json(server, host_path(HOST))).toMatchObject({ knowledge: "complete" });
+}
+
+test("a spool put back from a copy, as with a machine that is restored, begins a new stream by itself", async () => {
+  const world = new_world();
+  const server = await start_server(temporary_directory());
+  let running = start_agent(world, server);
+  await load_and_catch_up(server, world, "kp_1");
+  await kill(running);
+  const copy = join(temporary_directory(), "copy");
+  cpSync(world.spool, copy, { recursive: true });
+  running = start_agent(world, server);
+  await load_and_catch_up(server, world, "kp_2");
+  await kill(running);
+
+  rmSync(world.spool, { recursive: true });
+  cpSync(copy, world.spool, { recursive: true });
+  running = start_agent(world, server);
+  await load_and_catch_up(server, world, "kp_3");
+  await complete(server);
+  const { streams, first } = await last_stream(server);
+  expect(streams).toBe(2);
+  expect(first).toMatchObject({ change: "observed", sequence: "1", losses: [{ source: "spool" }] });
+  await server.stop();
+});
+
+test("a spool that is gone begins a new stream, which says that the time since boot is not known for sure", async () => {
+  const world = new_world();
+  const server = await start_server(temporary_directory());
+  await kill(await started_with(world, server, "kp_1"));
+  rmSync(world.spool, { recursive: true });
+  run(world, { op: "disable", name: "kp_1", stuck: false });
+  run(world, { op: "rmmod", name: "kp_1" });
+  await kill(await started_with(world, server, "kp_2"));
+  const { streams, first } = await last_stream(server);
+  expect(streams).toBe(2);
+  expect(first).toMatchObject({
+    change: "observed",
+    sequence: "1",
+    losses: [{ source: "spool", from_unix_ms: "1700000000000" }],
+  });
+  await server.stop();
+});
+
+async function started_with(world: World, server: Server, name: string): Promise<ChildProcess> {
+  const running = start_agent(world, server);
+  await load_and_catch_up(server, world, name);
+  return running;
+}
 
 test("one look is printed as events that a registry takes", async () => {
   const world = new_world();

@@ -255,9 +255,13 @@ describe("Observed", () => {
     expect(watched.changes()).toEqual([]);
     watched.pass(2_000);
     expect(watched.changes()).toEqual(["observed"]);
+    // Times of events stand still then; the daily report does not.
+    watched.acknowledge(watched.wall_ms);
     watched.wall_ms -= 30 * DAY_MS;
     expect(watched.changes()).toEqual(["observed"]);
     expect(watched.changes()).toEqual([]);
+    watched.pass(DAY_MS);
+    expect(watched.changes()).toEqual(["observed"]);
   });
 
   test("says that a module is pinned once it was held for five seconds without its patch", () => {
@@ -364,6 +368,17 @@ describe("a refusal that only the loader saw", () => {
     expect(watched.look()).toEqual([]);
     expect(readdirSync(join(watched.directory, "inbox"))).toEqual([]);
   });
+});
+
+test("who holds up a transition is told beside the looks, unless the spool is full", () => {
+  const watched = new WatchedHost(WITH_A, { spool_bytes_max: 200 });
+  const stalled = { stalled: { patch: { name: "a" }, tasks: [], tasks_total: 3 } };
+  watched.watch.tell(stalled);
+  expect(watched.spool.unsent).toEqual([]);
+  watched.look();
+  for (let times = 0; times < 50; times++) watched.watch.tell(stalled);
+  expect(watched.spool.unsent_bytes).toBeLessThan(300);
+  expect(watched.spool.unsent.map(({ sequence }) => sequence).slice(0, 2)).toEqual([1, 2]);
 });
 
 describe("a disk that takes nothing", () => {
