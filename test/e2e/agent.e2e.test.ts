@@ -30,7 +30,9 @@ console.log(`seed of the agent's deaths: ${SEED}`);
 
 const COMMAND = join(import.meta.dirname, "../../bin/klpstate.js");
 const HOST = "web-17";
-const LIVES = 24;
+const LIVES = 16;
+/** A machine that others use as well starts forty processes slowly. */
+const LIVES_MS_MAX = 300_000;
 
 let agent: ChildProcess | null = null;
 afterEach(() => {
@@ -190,71 +192,78 @@ function is_told_as_lost(entry: HistoryEntry): boolean {
   return entry.anomalies.every((code) => code === "diverged") && has_loss(entry);
 }
 
-test("an agent killed at random instants loses nothing without a word, tells nothing twice, and is right again each time", async () => {
-  const random = random_from(SEED);
-  const world = new_world();
-  const data = temporary_directory();
-  let server = await start_server(data);
-  let reboots = 0;
+test(
+  "an agent killed at random instants loses nothing without a word, tells nothing twice, and is right again each time",
+  async () => {
+    const random = random_from(SEED);
+    const world = new_world();
+    const data = temporary_directory();
+    let server = await start_server(data);
+    let reboots = 0;
 
-  for (let life = 0; life < LIVES; life++) {
-    let running = start_agent(world, server);
-    const changes = 1 + Math.floor(random() * 12);
-    const is_patient = random() < 0.4;
-    // Some die while they start, some while they look, write or send.
-    const until_ms = performance.now() + random() * 900;
-    for (let change = 0; change < changes || performance.now() < until_ms; change++) {
-      run(world, random_operation(random));
-      await sleep(random() * 60);
-    }
-    if (is_patient) await caught_up(server, world);
-    await kill(running);
-    // Nobody looks.
-    if (random() < 0.5) for (let change = 0; change < 3; change++) run(world, random_operation(random));
-    if (life % 6 === 5) {
-      reboot(world);
-      reboots++;
-    }
-    if (life % 8 === 4) {
-      await server.kill();
-      running = start_agent(world, server);
-      for (let change = 0; change < 6; change++) {
+    for (let life = 0; life < LIVES; life++) {
+      let running = start_agent(world, server);
+      const changes = 1 + Math.floor(random() * 12);
+      const is_patient = random() < 0.4;
+      // Some die while they start, some while they look, write or send.
+      const until_ms = performance.now() + random() * 900;
+      for (let change = 0; change < changes || performance.now() < until_ms; change++) {
         run(world, random_operation(random));
-        await sleep(random() * 80);
+        await sleep(random() * 60);
       }
-      await sleep(400);
+      if (is_patient) await caught_up(server, world);
       await kill(running);
-      server = await start_server(data, "--listen", `127.0.0.1:${server.port}`);
+      // Nobody looks.
+      if (random() < 0.5) for (let change = 0; change < 3; change++) run(world, random_operation(random));
+      if (life % 6 === 5) {
+        reboot(world);
+        reboots++;
+      }
+      if (life % 8 === 4) {
+        await server.kill();
+        running = start_agent(world, server);
+        for (let change = 0; change < 6; change++) {
+          run(world, random_operation(random));
+          await sleep(random() * 80);
+        }
+        await sleep(400);
+        await kill(running);
+        server = await start_server(data, "--listen", `127.0.0.1:${server.port}`);
+      }
+      running = start_agent(world, server);
+      const host = await caught_up(server, world);
+      expect(host.knowledge).toBe("complete");
+      await kill(running);
     }
-    running = start_agent(world, server);
-    const host = await caught_up(server, world);
-    expect(host.knowledge).toBe("complete");
-    await kill(running);
-  }
 
-  const entries = await history(server);
-  // Where looks do not explain each other the host says so: another stack than before, and the span that was lost.
-  expect(entries.filter((entry) => entry.anomalies.length > 0 && !is_told_as_lost(entry))).toEqual([]);
-  const applied = entries.filter(({ effect }) => effect === "applied");
-  expect(
-    new Set(
-      entries.map(({ effect }) => effect).filter((effect) => effect !== "applied" && effect !== "repeated"),
-    ),
-  ).toEqual(new Set());
-  // One stream a boot, each without a gap, each event in effect once.
-  const streams = new Map<string, number[]>();
-  for (const { stream, sequence } of applied)
-    streams.set(stream, [...(streams.get(stream) ?? []), Number(sequence)]);
-  expect(streams.size).toBe(1 + reboots);
-  for (const sequences of streams.values()) expect(sequences).toEqual(sequences.map((_, index) => index + 1));
-  const told = applied.filter(({ change }) => change !== "observed" && change !== "removed").map(as_happened);
-  expect(first_untrue(told, world.happened)).toBeNull();
-  // What was not told in its own words lies in a Loss: two loads between two looks, or a boot.
-  if (told.length < world.happened.length) expect(applied.filter(has_loss).length).toBeGreaterThan(1);
-  expect(told.length).toBeGreaterThan(world.happened.length / 2);
-  expect(await ask_json(server, "/v1/replay", { method: "POST" })).toMatchObject({ matches: true });
-  await server.stop();
-});
+    const entries = await history(server);
+    // Where looks do not explain each other the host says so: another stack than before, and the span that was lost.
+    expect(entries.filter((entry) => entry.anomalies.length > 0 && !is_told_as_lost(entry))).toEqual([]);
+    const applied = entries.filter(({ effect }) => effect === "applied");
+    expect(
+      new Set(
+        entries.map(({ effect }) => effect).filter((effect) => effect !== "applied" && effect !== "repeated"),
+      ),
+    ).toEqual(new Set());
+    // One stream a boot, each without a gap, each event in effect once.
+    const streams = new Map<string, number[]>();
+    for (const { stream, sequence } of applied)
+      streams.set(stream, [...(streams.get(stream) ?? []), Number(sequence)]);
+    expect(streams.size).toBe(1 + reboots);
+    for (const sequences of streams.values())
+      expect(sequences).toEqual(sequences.map((_, index) => index + 1));
+    const told = applied
+      .filter(({ change }) => change !== "observed" && change !== "removed")
+      .map(as_happened);
+    expect(first_untrue(told, world.happened)).toBeNull();
+    // What was not told in its own words lies in a Loss: two loads between two looks, or a boot.
+    if (told.length < world.happened.length) expect(applied.filter(has_loss).length).toBeGreaterThan(1);
+    expect(told.length).toBeGreaterThan(world.happened.length / 2);
+    expect(await ask_json(server, "/v1/replay", { method: "POST" })).toMatchObject({ matches: true });
+    await server.stop();
+  },
+  LIVES_MS_MAX,
+);
 
 test("a second agent on the same spool is refused, and the first one goes on", async () => {
   const world = new_world();

@@ -486,6 +486,11 @@ describe("how it speaks", () => {
     [["check", "kp_9", "--verdict", "fine"], "incompatible"],
     [["check", "kp_9", "--verdict", "ok", "--host", "h1"], "cannot be used with"],
     [["serve", "--data", "x", "--partitions", "0"], "1 to 4096"],
+    [["agent", "--output", "-", "--server", "http://x"], "cannot be used with"],
+    [["agent", "--once", "--spool", "x"], "cannot be used with"],
+    [["agent", "--interval", "1ms", "--once"], "10ms to 60s"],
+    [["agent", "--root", "/nowhere", "--once"], "--host-id"],
+    [["agent", "--host-id", "a\nb", "--once"], "control characters"],
   ])("%j is exit code 2", async (args, said) => {
     const { code, err } = await run_captured(args);
     expect([code, err.startsWith("klpstate: "), err.includes(said)]).toEqual([2, true, true]);
@@ -495,6 +500,8 @@ describe("how it speaks", () => {
 
   test.each([
     "serve",
+    "agent",
+    "load",
     "ingest",
     "check",
     "host",
