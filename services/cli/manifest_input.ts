@@ -28,6 +28,8 @@ export interface ManifestInput {
   replace_is_told: boolean;
 }
 
+export const REPLACE_NOT_TOLD = "whether it replaces other patches is in its code only";
+
 export const SIDECAR_HELP = `
 What a module file cannot say comes from these options, or from NAME.yaml beside NAME.ko, with the keys
 advisories (a list), released, notes, irreversible, replace. An option wins over the file.
@@ -93,10 +95,13 @@ export async function read_one_manifest(file: string, terminal: Terminal): Promi
   });
 }
 
-/** Sentences about a module, each with its file. `replace` may have been told meanwhile. */
-export function warnings_text({ place, reading, replace_is_told }: ManifestInput): string {
-  const warnings =
-    reading?.warnings.filter((text) => !(replace_is_told && text.includes("--no-replace"))) ?? [];
+/** Sentences about a module, each with its file. */
+export function warnings_text({ place, manifest, reading, replace_is_told }: ManifestInput): string {
+  const untold = !replace_is_told && !manifest.states_unknown;
+  const warnings = [
+    ...(reading?.warnings ?? []),
+    ...(untold ? [`${REPLACE_NOT_TOLD}: say --replace or --no-replace`] : []),
+  ];
   return warnings.map((text) => `klpstate: ${place}: ${text}\n`).join("");
 }
 

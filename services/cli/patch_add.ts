@@ -9,6 +9,7 @@ import {
   at_place,
   type ManifestInput,
   type ModuleOptions,
+  REPLACE_NOT_TOLD,
   read_manifest_input,
   SIDECAR_HELP,
   warnings_text,
@@ -64,10 +65,10 @@ Exit codes:
   );
 }
 
-/** A manifest that said `replace` wrongly would make checks wrong, and sure of it. */
-function require_replace({ place, replace_is_told }: ManifestInput): void {
-  if (replace_is_told) return;
-  const says = `${place}: whether it replaces other patches is in the module's code only`;
+/** A manifest that said `replace` wrongly would make checks wrong, and sure of it; they are of none whose states are not known. */
+function require_replace({ place, manifest, replace_is_told }: ManifestInput): void {
+  if (replace_is_told || manifest.states_unknown) return;
+  const says = `${place}: ${REPLACE_NOT_TOLD}`;
   throw new Problem("bad_input", `${says}; say --replace or --no-replace, or replace: true in its .yaml`, {
     field: "replace",
     value: place,

@@ -27,6 +27,7 @@ export function read_built_patch(elf: Elf): BuiltPatch | null {
  * `struct kpatch_patch_func` of kpatch's kmod/patch/kpatch-patch.h:
  * 0 new_addr, 8 new_size, 16 old_addr, 24 old_size, 32 sympos, 40 name, 48 objname.
  */
+const KPATCH_CALLBACK_KINDS = 4;
 const [KPATCH_SYMPOS, KPATCH_NAME, KPATCH_OBJECT, KPATCH_FUNC_BYTES] = [32, 40, 48, 56];
 
 function kpatch_objects(elf: Elf, section: Section): PatchedObject[] {
@@ -42,8 +43,13 @@ function kpatch_objects(elf: Elf, section: Section): PatchedObject[] {
     objects.set(object, { name: object, has_callbacks: false, functions });
   }
   // `struct kpatch_patch_callback`s: 0 callback, 8 objname.
-  for (const callbacks of elf.sections) {
-    if (!callbacks.name.startsWith(".kpatch.callbacks.")) continue;
+  const callback_sections = elf.sections.filter(({ name }) => name.startsWith(".kpatch.callbacks."));
+  if (callback_sections.length > KPATCH_CALLBACK_KINDS)
+    throw bad_module(
+      `has ${callback_sections.length} sections of callbacks`,
+      `at most ${KPATCH_CALLBACK_KINDS}`,
+    );
+  for (const callbacks of callback_sections) {
     for (const place of entries_of(callbacks, 16)) {
       const name = text_at(elf, move(place, 8)) ?? VMLINUX;
       const functions = objects.get(name)?.functions ?? [];

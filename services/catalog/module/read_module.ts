@@ -132,7 +132,7 @@ function require_modinfo({ name, kernel_release, vermagic }: Manifest): void {
 }
 
 function warnings_of(
-  { manifest, is_marked, unseen_states, replace_is_told }: Omit<ModuleReading, "warnings">,
+  { manifest, is_marked, unseen_states }: Omit<ModuleReading, "warnings">,
   livepatch_count: number,
   objects: PatchedObject[],
 ): string[] {
@@ -146,8 +146,6 @@ function warnings_of(
     warnings.push(
       "its klp_patch is not in the file, and its builder is not known: its states are not known either",
     );
-  else if (!replace_is_told)
-    warnings.push("whether it replaces other patches is in its code only: say --replace or --no-replace");
   if (unseen_states.length > 0)
     warnings.push(
       `the kernel does not see ${unseen_states.length - 1} of its states: they stand behind an id 0`,

@@ -112,6 +112,17 @@ describe("patch read and patch add", () => {
     expect(await run_captured([...add, "--replace"])).toMatchObject({ code: 0, err: "" });
   });
 
+  test("a module of a builder that nobody knows is published with unknown states, and needs no more", async () => {
+    const path = file("odd.ko", start_module({ name: "odd" }).bytes());
+    const added = await run_captured(["patch", "add", path, "--data", join(directory, "registry")]);
+    expect(added.code).toBe(0);
+    expect(added.err).toBe(
+      `klpstate: ${path}: its klp_patch is not in the file, and its builder is not known: its states are not known either\n`,
+    );
+    const shown = await json_of(["patch", "show", "odd", "--data", join(directory, "registry")]);
+    expect(shown.lines[0]).toMatchObject({ manifest: { builder: "other", states_unknown: true } });
+  });
+
   test("no livepatch, and options for JSON: exit code 2, the file and what to do", async () => {
     const driver = file("driver.ko", start_module({ marked: false }).bytes());
     const manifest = file("kp.json", "{}");
