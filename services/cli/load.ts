@@ -1,15 +1,13 @@
 /** `klpstate load`: loads a livepatch on this host, if the registry says that the kernel will take it. */
 import { spawnSync } from "node:child_process";
-import { statSync } from "node:fs";
-import { basename } from "node:path";
 import type { Command } from "commander";
 import { container_sign, host_identity } from "../agent/container.js";
 import { host_root } from "../agent/host_files.js";
 import { report_refusal } from "../agent/inbox.js";
 import { KMSG, Kmsg, open_kmsg } from "../agent/kmsg.js";
 import { errno_of_insmod, is_silent_refusal } from "../agent/loader.js";
-import { kernel_form } from "../events/patch_name.js";
-import { shorten } from "../events/place.js";
+import { read_module } from "../catalog/module/read_module.js";
+import type { Manifest } from "../events/codec.js";
 import { Problem } from "../events/problem.js";
 import type { HostVerdict } from "../registry/answers.js";
 import { SPOOL_DIRECTORY } from "./agent.js";
@@ -36,7 +34,7 @@ export function add_load_command(program: Command, session: Session): void {
   const command = program
     .command("load")
     .description("load a livepatch on this host, if the registry says that its kernel will take it")
-    .argument("<file>", "the module, as NAME.ko")
+    .argument("<file>", "the module's file")
     .option("--host-id <id>", "the host's name in the registry (default: its host name)")
     .option("--spool <dir>", "where this host's agent keeps its events", SPOOL_DIRECTORY)
     .option("--anyway", "load it whatever the registry says, or if it cannot say")
@@ -57,26 +55,13 @@ Exit codes:
   );
 }
 
-/** The module's name, as its file says it. */
-function module_name(file: string): string {
-  const [, name] = /^(.+)\.ko$/.exec(basename(file)) ?? [];
-  if (name !== undefined) return kernel_form(name);
-  throw new Problem("bad_input", `file: ${shorten(file)} is no NAME.ko`, {
-    field: "file",
-    value: shorten(file),
-  });
-}
-
 async function load(asking: Asking, file: string, options: LoadOptions): Promise<ExitCode> {
-  const name = module_name(file);
-  if (statSync(file, { throwIfNoEntry: false })?.isFile() !== true)
-    throw new Problem("bad_input", `file: ${shorten(file)} is not there`, {
-      field: "file",
-      value: shorten(file),
-    });
+  const { manifest, warnings } = await read_module(file);
+  const name = manifest.name!;
+  for (const warning of warnings) await asking.warn(`klpstate: ${file}: ${warning}\n`);
   const root = host_root("/");
   const host_id = host_identity(options.hostId, root, false, container_sign(root));
-  const verdict = await ask_verdict(asking, name, host_id, options);
+  const verdict = await ask_verdict(asking, candidate_of(manifest), host_id, options);
   if (verdict !== null && verdict.verdict !== "ok" && !options.anyway) {
     await say_verdict(asking, verdict, name, options);
     if (verdict.verdict === "done") return 0;
@@ -87,15 +72,20 @@ async function load(asking: Asking, file: string, options: LoadOptions): Promise
   return insmod(asking, file, name, options);
 }
 
+/** This very module, where it has a build id: another build of the name may have other states. */
+function candidate_of({ name, build_id }: Manifest): string {
+  return build_id?.length ? `${name}@${Buffer.from(build_id).toString("hex")}` : name!;
+}
+
 /** Null where the registry cannot say and nobody minds. */
 async function ask_verdict(
   { door, warn }: Asking,
-  name: string,
+  candidate: string,
   host_id: string,
   { anyway }: LoadOptions,
 ): Promise<HostVerdict | null> {
   try {
-    return await ask_host_verdict(door, name, host_id);
+    return await ask_host_verdict(door, candidate, host_id);
   } catch (error) {
     if (!(error instanceof Problem) || !anyway) throw error;
     await warn(`klpstate: ${plain(error.message)}\n`);
