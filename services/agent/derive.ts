@@ -166,7 +166,8 @@ export function derive(previous: Known | null, snapshot: Snapshot, lines: readon
     is_continued ? running : null,
     shown_transition(snapshot) ?? running,
   );
-  const said = last_said(earlier?.stack ?? [], facts);
+  const reads_log = fresh.length > 0 || (earlier?.next_record ?? null) !== null;
+  const said = last_said(earlier?.stack ?? [], facts, reads_log && hole === null);
   const shown = shown_stack(snapshot, said);
 
   const in_between = new Set([

@@ -59,39 +59,50 @@ export interface StackPatch {
   replace?: boolean | undefined;
 }
 
-/** What is last known of a name's transition; `seen`: an earlier snapshot showed it on the stack. */
+/** What is last known of a name's transition. */
 export interface LastSaid {
   what: "patching" | "patched" | "unpatching";
+  /** An earlier snapshot showed it on the stack. */
   seen: boolean;
+  /** No turn of it goes without a line that is read, if not now then the next time. */
+  lines_tell: boolean;
 }
 
 /** What an earlier stack and the facts since say of each name. Patches that were replaced meanwhile are still in it. */
-export function last_said(stack: readonly StackPatch[], facts: readonly Fact[]): Map<string, LastSaid> {
+export function last_said(
+  stack: readonly StackPatch[],
+  facts: readonly Fact[],
+  lines_tell: boolean,
+): Map<string, LastSaid> {
   const said = new Map<string, LastSaid>();
+  const says = (name: string, what: LastSaid["what"], seen: boolean) =>
+    said.set(name, { what, seen, lines_tell });
   for (const { name, phase } of stack) {
     const what = phase === "enabling" ? "patching" : phase === "enabled" ? "patched" : "unpatching";
-    said.set(name, { what, seen: true });
+    says(name, what, true);
   }
   for (const fact of facts) {
     if (fact.kind === "began") said.delete(fact.name);
-    if (fact.kind === "started")
-      said.set(fact.name, { what: fact.to, seen: said.get(fact.name)?.seen ?? false });
+    if (fact.kind === "started") says(fact.name, fact.to, said.get(fact.name)?.seen ?? false);
     if (fact.kind === "completed") {
       if (fact.to === "unpatching") said.delete(fact.name);
-      else said.set(fact.name, { what: "patched", seen: said.get(fact.name)?.seen ?? false });
+      else says(fact.name, "patched", said.get(fact.name)?.seen ?? false);
     }
   }
   return said;
 }
 
 function phase_of(patch: ShownPatch, said: LastSaid | undefined): PhaseName | null {
-  if (patch.enabled) return patch.transition ? "enabling" : "enabled";
   // A patch that leaves shows 0 and 0 until its directory is gone; so does one that klp_init_patch has just made.
-  if (!patch.transition) return null;
-  // __klp_enable_patch sets `enabled` after klp_start_transition: until then a load looks like a disable.
-  if (said === undefined) return null;
-  if (said.what === "patching" && !said.seen) return "enabling";
-  return "disabling";
+  if (!patch.transition) return patch.enabled ? "enabled" : null;
+  if (said === undefined) return patch.enabled ? "enabling" : null;
+  // `enabled` turns after the line of a transition that begins (__klp_enable_patch, __klp_disable_patch), before that
+  // of one that is reversed (klp_reverse_transition), and `transition` is 1 while pre_unpatch still runs and behind the
+  // line that completes: which way it goes is only to be had from the lines.
+  if (said.lines_tell && said.what !== "patched") return said.what === "patching" ? "enabling" : "disabling";
+  if (said.lines_tell) return patch.enabled ? "enabled" : "disabling";
+  if (patch.enabled) return "enabling";
+  return said.what === "patching" && !said.seen ? "enabling" : "disabling";
 }
 
 /** Oldest first: by stack_order, and before 6.14 by the order in which the modules were loaded. */

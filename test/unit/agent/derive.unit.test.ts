@@ -328,12 +328,53 @@ describe("a reversal", () => {
     ]);
   });
 
-  test("that the log does not tell yet is told by the snapshot", () => {
+  test("that the log does not tell yet waits for its line", () => {
     const host = new Host();
     host.tell([enable("a"), start("a")], shows([enabling("a")], ["a"]));
-    expect(host.tell([], shows([disabling("a")], ["a"]))).toEqual(["reversed a to disabling"]);
-    expect(host.tell([unstart("a")], shows([disabling("a")], ["a"]))).toEqual([]);
+    expect(host.tell([], shows([disabling("a")], ["a"]))).toEqual([]);
+    expect(host.tell([unstart("a")], shows([disabling("a")], ["a"]))).toEqual(["reversed a to disabling"]);
+  });
+
+  test("on a host whose log is not read is told by the snapshot", () => {
+    const host = new Host(shows([on("a")], ["a"]));
+    expect(host.tell([], shows([disabling("a")], ["a"]))).toEqual(["disabling a"]);
     expect(host.tell([], shows([enabling("a")], ["a"]))).toEqual(["reversed a to enabling"]);
+    expect(host.tell([], shows([on("a")], ["a"]))).toEqual(["loaded a"]);
+  });
+});
+
+describe("a transition whose line and `enabled` are not of one moment", () => {
+  test("is a load from its line on, though `enabled` is 0 in two looks", () => {
+    const host = new Host();
+    expect(host.tell([enable("a"), start("a")], shows([disabling("a")], ["a"]))).toEqual(["loading a"]);
+    expect(host.tell([], shows([disabling("a")], ["a"]))).toEqual([]);
+    expect(host.tell([], shows([enabling("a")], ["a"]))).toEqual([]);
+    expect(host.tell([patched("a")], shows([on("a")], ["a"]))).toEqual(["loaded a"]);
+  });
+
+  test("is a disable from its line on, though `enabled` is still 1", () => {
+    const host = new Host();
+    host.tell(load("a"), shows([on("a")], ["a"]));
+    expect(host.tell([unstart("a")], shows([enabling("a")], ["a"]))).toEqual(["disabling a"]);
+    expect(host.tell([], shows([disabling("a")], ["a"]))).toEqual([]);
+    expect(host.tell([unpatched("a")], shows([], ["a"]))).toEqual(["disabled a"]);
+  });
+
+  test("is none yet while pre_unpatch runs: enabled 1 with transition 1", () => {
+    const host = new Host();
+    host.tell(load("a"), shows([on("a")], ["a"]));
+    expect(host.tell([], shows([enabling("a")], ["a"]))).toEqual([]);
+    expect(host.known.stack.map(({ phase }) => phase)).toEqual(["enabled"]);
+  });
+
+  test("is over with the line that completes, though `transition` is still 1", () => {
+    const host = new Host();
+    host.tell([enable("a"), start("a")], shows([enabling("a")], ["a"]));
+    expect(host.tell([patched("a")], shows([enabling("a")], ["a"]))).toEqual(["loaded a"]);
+    expect(host.tell([unstart("a"), unpatched("a")], shows([disabling("a")], ["a"]))).toEqual([
+      "disabling a",
+      "disabled a",
+    ]);
   });
 });
 
