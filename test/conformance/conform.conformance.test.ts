@@ -256,7 +256,7 @@ describe("scenarios", () => {
       "a patch in another phase",
       two_enabled,
       ({ after }) => Object.assign(after[0]!, { transition: 1 }),
-      "the changes explain the step",
+      "stack",
     ],
     [
       "another order of loads",
