@@ -1,4 +1,5 @@
 /** Manifests from files: as JSON, one or one a line; or from module files, with what these cannot say told beside them. */
+import { isUtf8 } from "node:buffer";
 import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
 import { is_module_name, type ModuleReading, read_module } from "../catalog/module/read_module.js";
@@ -133,10 +134,12 @@ async function read_text(file: string, name: string, { stdin }: Terminal): Promi
     const chunks: Uint8Array[] = [];
     if (file === "-") for await (const chunk of stdin) chunks.push(chunk);
     else chunks.push(await readFile(file));
-    return new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks));
+    const bytes = Buffer.concat(chunks);
+    if (isUtf8(bytes)) return bytes.toString("utf8");
   } catch (error) {
     throw new Problem("bad_input", `${name} cannot be read: ${(error as Error).message}`, { value: file });
   }
+  throw new Problem("bad_input", `${name}: is no JSON; a module's file is named NAME.ko`, { value: file });
 }
 
 /** A manifest over several lines does not end on its first one. */
