@@ -239,8 +239,8 @@ class Life {
     }
     await this.#stop();
     if (this.#dice.chance(0.3)) await this.#damage_one([...this.#at_rest], true);
-    for (const { snapshots, chains } of this.#healthy_partitions()) {
-      if (this.#dice.chance(0.3)) snapshots.spoil();
+    for (const { snapshots, chains, promised_end } of this.#healthy_partitions()) {
+      if (this.#dice.chance(0.3)) snapshots.spoil(promised_end);
       if (this.#dice.chance(0.15)) chains.spoil();
     }
   }

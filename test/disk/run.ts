@@ -9,7 +9,7 @@ import { Worker } from "node:worker_threads";
 import { EVENT_KINDS } from "./life.js";
 import type { Lived } from "./run_worker.js";
 
-/** In so many lives everything of EVENT_KINDS has happened; the rarest is in about one of 400. */
+/** In so many lives everything of EVENT_KINDS has happened; the rarest is in about one of 200. */
 const LIVES_FOR_ALL_KINDS = 10_000;
 const PROGRESS_MS = 2000;
 

@@ -170,24 +170,25 @@ export class SnapshotLife {
     return null;
   }
 
-  /** How far the newest one that can be read shows that the log goes; null: there is none. */
+  /** How far the newest one shows that the log goes; null: it can be read by nobody, or its name may not be durable. */
   known_end(): ReadFrom | null {
     const newest = this.#own_files()[0];
-    if (newest === undefined || this.#spoilt.has(newest.file)) return null;
+    if (newest === undefined || newest.offset !== this.#made || this.#spoilt.has(newest.file)) return null;
     const { next_offset, segment, byte } = header_of(newest.file).header;
     return { offset: BigInt(next_offset), segment: BigInt(segment), byte };
   }
 
-  /** One of them is damaged, or one of another registry is put beside them. */
-  spoil(): void {
+  /** One of them is damaged, or one of another registry is put before them, of an offset that the log has. */
+  spoil(promised_end: bigint): void {
     const { dice, disk } = this.#world;
     const files = this.#own_files().filter(({ file }) => !this.#spoilt.has(file));
     const named = dice.chance(0.7) ? files[0] : dice.pick(files);
     if (named === undefined) return;
     const directory = disk.directory(this.#directory)!;
-    if (dice.chance(0.2)) {
+    if (named === files[0] && named.offset < promised_end && dice.chance(0.35)) {
       const other = of_another_registry(named.file);
-      const name = String(named.offset + BigInt(dice.below(50))).padStart(20, "0");
+      const later = 1 + dice.below(Number(promised_end - named.offset));
+      const name = String(named.offset + BigInt(later)).padStart(20, "0");
       if (directory.find(name) !== null) return;
       this.#foreign.add(other);
       directory.damage(name, other);
