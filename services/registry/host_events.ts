@@ -26,21 +26,21 @@ export async function* host_events(
   judge: Core,
 ): AsyncGenerator<HostEventInLog> {
   let read_from = 0n;
+  let read_behind = -1;
   if (found !== null) {
     const chained = new ChainedReader(log, host_id);
-    let lost: FoundEvent | null = null;
+    let is_lost = false;
     for (const place of found) {
       const event = chained.read(place);
-      if (event === null) {
-        lost = place;
-        break;
-      }
+      is_lost = event === null;
+      if (event === null) break;
       if (known_at_ms !== null && event.log_time_ms > known_at_ms) return;
       yield event;
+      ({ offset: read_from, index: read_behind } = event);
     }
-    if (lost === null) return;
-    // What the chain says of this one is not so: from here on the log itself is read, which says what is wrong.
-    read_from = lost.offset;
+    if (!is_lost) return;
+    // What the chain says of this one is not so, nor perhaps that nothing stands before it: from the last good one on
+    // the log itself is read, which says what is wrong.
   }
   const needle = Buffer.from(host_id, "utf8");
   for await (const frame of log.read(read_from)) {
@@ -48,6 +48,7 @@ export async function* host_events(
     for (const { offset, log_time_ms, bytes } of records_of(frame.bytes)) {
       if (offset < read_from) continue;
       for (const { index, event, batch } of events_in(judge, bytes, host_id, needle)) {
+        if (offset === read_from && index <= read_behind) continue;
         yield { offset, index, log_time_ms, event, batch };
       }
     }
