@@ -12,8 +12,8 @@
  *     40     16  first offset, and the next one behind it
  *     56      8  lowest instant of all of its frames; 2^64-1 where there is none
  *     64     16  log times of its first and its last frame, ms since 1970
- *     80      4  CRC-32 of bytes 12 to 80: a reader that passes a block over looks at its header alone
- *     84      4  0
+ *     80      4  0
+ *     84      4  CRC-32 of bytes 12 to 84: a reader that passes a block over looks at its header alone
  *     88     40  per frame: 8 first offset, 8 lowest instant (effective times, not_before, losses), 8 log time,
  *                4 byte less the block's first, 4 CRC-32 of the frame, 4 records before it, 4 events before it
  *             8  per record: 4 offset less its frame's first, 4 events before it in its frame
@@ -34,7 +34,7 @@ export const CHAIN_EVENT_BYTES = 16;
 const MAGIC_U32 = 0x43504c4b;
 const CRC_AT = 8;
 const CRC_FROM = 12;
-const HEADER_CRC_AT = 80;
+const HEADER_CRC_AT = 84;
 const NO_POSITION = 0xffff_ffff_ffff_ffffn;
 const INDEX_BITS = 14n;
 const INDEX_MASK = (1n << INDEX_BITS) - 1n;
@@ -158,8 +158,8 @@ export function encode_chain_block(
   view.setBigUint64(56, facts.lowest_ms, true);
   view.setBigUint64(64, BigInt(facts.first_log_time_ms), true);
   view.setBigUint64(72, BigInt(facts.last_log_time_ms), true);
+  view.setUint32(80, 0, true);
   view.setUint32(HEADER_CRC_AT, header_crc32(block), true);
-  view.setUint32(HEADER_CRC_AT + 4, 0, true);
   block.set(frames, CHAIN_HEADER_BYTES);
   block.set(records, CHAIN_HEADER_BYTES + frames.length);
   block.set(events, CHAIN_HEADER_BYTES + frames.length + records.length);

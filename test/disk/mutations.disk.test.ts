@@ -121,12 +121,6 @@ const MUTATIONS: readonly Mutation[] = [
     instead: "false",
   },
   {
-    name: "the checksum of a chain's block is not compared",
-    file: "log/chain_block.js",
-    code: "crc32(bytes.subarray(CRC_FROM)) === view_of(bytes).getUint32(CRC_AT, true)",
-    instead: "true",
-  },
-  {
     name: "a start reads from the snapshot's byte in another segment",
     file: "log/recovery.js",
     code: "first_offset === position?.segment",
