@@ -32,6 +32,7 @@ import type {
   Quarantined,
   Reference,
   Resolved,
+  StackEntry,
 } from "./facts.js";
 import { HOST_FACTS_BYTES, type HostList } from "./host_list.js";
 import { write_manifest } from "./manifest_bytes.js";
@@ -384,19 +385,24 @@ export class Core {
     const flags = view.getUint32(at + 16, true);
     const stack_count = view.getUint32(at + 24, true);
     const lingering_count = view.getUint32(at + 28, true);
-    const stack = Array.from({ length: stack_count }, (_, i) => {
-      const entry = at + 64 + i * 32;
-      return {
-        ...this.#reference(entry),
+    const stack: StackEntry[] = [];
+    for (let entry = at + 64; stack.length < stack_count; entry += 32) {
+      stack.push({
+        name: this.#name(entry) ?? "",
+        build_id: this.#build_id(entry + 8),
         phase: PHASES[view.getUint32(entry + 16, true)] as Phase,
         manifest: resolved(view.getUint32(entry + 24, true)),
         built_for_other_kernel: view.getUint32(entry + 28, true) !== 0,
-      };
-    });
-    const lingering = Array.from({ length: lingering_count }, (_, i) => {
-      const entry = at + 64 + (stack_count + i) * 32;
-      return { ...this.#reference(entry), pinned: view.getUint32(entry + 16, true) !== 0 };
-    });
+      });
+    }
+    const lingering: Configuration["lingering"] = [];
+    for (let entry = at + 64 + stack_count * 32; lingering.length < lingering_count; entry += 32) {
+      lingering.push({
+        name: this.#name(entry) ?? "",
+        build_id: this.#build_id(entry + 8),
+        pinned: view.getUint32(entry + 16, true) !== 0,
+      });
+    }
     return {
       kernel_release: this.#name(at),
       arch: this.#name(at + 8),
@@ -545,15 +551,16 @@ export class Core {
   #installed(installed: number): Reference & { manifest: Resolved } {
     this.#core.view_installed(installed);
     const at = address(this.#core.view());
-    return { ...this.#reference(at), manifest: resolved(this.#memory.view.getUint32(at + 24, true)) };
-  }
-
-  #reference(at: number): Reference {
-    const build_id = this.#bytes(at + 8);
     return {
       name: this.#name(at) ?? "",
-      build_id: build_id.length === 0 ? null : Buffer.from(build_id).toString("hex"),
+      build_id: this.#build_id(at + 8),
+      manifest: resolved(this.#memory.view.getUint32(at + 24, true)),
     };
+  }
+
+  #build_id(at: number): string | null {
+    const bytes = this.#bytes(at);
+    return bytes.length === 0 ? null : to_hex(bytes);
   }
 
   #bytes(at: number): Uint8Array<ArrayBuffer> {
@@ -588,4 +595,8 @@ function folded(status: number): FoldStatus {
 
 function resolved(manifest: number): Resolved {
   return manifest === NONE ? "missing" : manifest === AMBIGUOUS ? "ambiguous" : manifest;
+}
+
+function to_hex(bytes: Uint8Array<ArrayBuffer>): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("hex");
 }

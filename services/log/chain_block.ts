@@ -128,12 +128,6 @@ function header_crc32(block: Uint8Array): number {
   return crc32(block.subarray(CRC_FROM, HEADER_CRC_AT));
 }
 
-/** Whether the bytes are one whole block, as it was written. */
-export function is_chain_block(bytes: Uint8Array): boolean {
-  if (chain_header(bytes)?.length !== bytes.length) return false;
-  return crc32(bytes.subarray(CRC_FROM)) === view_of(bytes).getUint32(CRC_AT, true);
-}
-
 export type NewChainBlock = Omit<ChainBlockFacts, "length" | "frames" | "records" | "events">;
 
 /** Tables as described above, of whole frames; `frames` with what stands before each in this block. */
@@ -167,7 +161,7 @@ export function encode_chain_block(
   return block;
 }
 
-/** A whole block that was checked, to be looked things up in. */
+/** A whole block that was checked, to look things up in. */
 export class ChainBlock {
   readonly facts: ChainBlockFacts;
   readonly #bytes: Uint8Array;
@@ -175,9 +169,16 @@ export class ChainBlock {
   readonly #records_at: number;
   readonly #events_at: number;
 
-  constructor(bytes: Uint8Array) {
+  /** Null: the bytes are not one whole block, as it was written. */
+  static of(bytes: Uint8Array): ChainBlock | null {
     const facts = chain_header(bytes);
-    if (facts === null || facts.length !== bytes.length) throw new RangeError("this is no chain block");
+    if (facts?.length !== bytes.length) return null;
+    const is_good = crc32(bytes.subarray(CRC_FROM)) === view_of(bytes).getUint32(CRC_AT, true);
+    return is_good ? new ChainBlock(bytes, facts) : null;
+  }
+
+  /** `facts`: its header's. */
+  constructor(bytes: Uint8Array, facts: ChainBlockFacts) {
     this.facts = facts;
     this.#bytes = bytes;
     this.#view = view_of(bytes);

@@ -9,6 +9,7 @@ import {
   CHAIN_FRAME_BYTES,
   CHAIN_RECORD_BYTES,
   ChainBlock,
+  chain_header,
   encode_chain_block,
 } from "./chain_block.js";
 import type { Disk, WriteFile } from "./disk.js";
@@ -176,7 +177,7 @@ export class ChainWriter {
       last_log_time_ms: is_empty ? 0 : Number(view.getBigUint64(last_at + 16, true)),
     };
     const bytes = encode_chain_block(facts, frame_table, Buffer.concat(records), Buffer.concat(entries));
-    this.#chain.add(new ChainBlock(bytes));
+    this.#chain.add(new ChainBlock(bytes, chain_header(bytes)!));
     this.#waiting.push(bytes);
     this.#waiting_bytes += bytes.length;
     if (this.#waiting_bytes > WAITING_BYTES_MAX) this.#end();

@@ -6,7 +6,6 @@ import {
   type ChainedEvent,
   chain_header,
   type EventPlace,
-  is_chain_block,
   last_not_above,
 } from "./chain_block.js";
 import { type Disk, error_code, type ReadFile } from "./disk.js";
@@ -123,9 +122,9 @@ export class SegmentChain {
     if (place === undefined) return null;
     if (place.block !== null) return place.block;
     const bytes = memory(place.facts.length);
-    if (this.#fill(bytes, place.file_byte!) && is_chain_block(bytes)) return new ChainBlock(bytes);
-    this.damaged = true;
-    return null;
+    const block = this.#fill(bytes, place.file_byte!) ? ChainBlock.of(bytes) : null;
+    if (block === null) this.damaged = true;
+    return block;
   }
 
   /** Fills `into`; a chain is derived, and what cannot be read is as good as not there. */

@@ -81,7 +81,7 @@ class ChainedReader {
       const span = nth(batch_spans(record.bytes), index);
       if (span === null) return null;
       // A copy: the frame's memory is used for the next one, and what is decoded may be views of it.
-      const bytes = Uint8Array.from(record.bytes.subarray(span.start, span.end));
+      const bytes = new Uint8Array(record.bytes.subarray(span.start, span.end));
       const event = decode_event(bytes);
       if (event.host_id !== this.#host_id) return null;
       return { offset, index, log_time_ms: record.log_time_ms, event, batch: encode_batch([bytes]) };
