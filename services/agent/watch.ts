@@ -15,6 +15,7 @@ import {
   observe,
   type Snapshot,
 } from "./derive.js";
+import { EventTimes } from "./event_times.js";
 import type { HostReader } from "./host_files.js";
 import type { Inbox } from "./inbox.js";
 import { read_line } from "./kernel_lines.js";
@@ -78,6 +79,7 @@ export class HostWatch {
   private known: Known | null;
   private lines: Line[] = [];
   private readonly held = new HeldModules();
+  private readonly times: EventTimes;
   private doubts = 0;
   private restart: Restart | null = null;
   private wants_observed = false;
@@ -96,6 +98,7 @@ export class HostWatch {
 
   constructor(private readonly parts: WatchParts) {
     const { spool, inbox, host_id } = parts;
+    this.times = new EventTimes(parts.clock);
     this.known = spool.state?.known ?? null;
     this.blind_from_ms = spool.state?.blind_since_unix_ms ?? null;
     this.blind_told_ms = parts.clock.monotonic_ms();
@@ -209,7 +212,7 @@ export class HostWatch {
 
   /** No event gets a time before the last one that was acknowledged: it would be taken for an old one. */
   private now_ms(): number {
-    return Math.max(this.parts.clock.wall_ms(), this.parts.spool.state?.floor_unix_ms ?? 0);
+    return this.times.now_ms(this.parts.spool.state?.floor_unix_ms ?? 0);
   }
 
   /** False where the disk did not take it. */
@@ -233,9 +236,9 @@ export class HostWatch {
       (this.blind_errno === null || this.parts.clock.monotonic_ms() - this.blind_told_ms >= BLIND_REPORT_MS);
     const observes =
       begins || this.is_daily() || is_blind_due || this.wants_observed || this.pins_differ(derived.next);
-    let changes = observes ? with_observed(told, derived.next, snapshot, losses, begins) : told;
+    let changes = observes ? this.with_observed(told, derived.next, snapshot, losses, begins) : told;
     const has_observed = changes.some(({ change }) => "observed" in change);
-    if (has_observed && !observes) changes = with_observed(told, derived.next, snapshot, losses, false);
+    if (has_observed && !observes) changes = this.with_observed(told, derived.next, snapshot, losses, false);
     if (changes.length === 0) {
       this.persist_now_and_then(derived.next);
       return true;
@@ -300,7 +303,7 @@ export class HostWatch {
       this.known?.boot_id !== snapshot.boot_id
         ? []
         : spool.unsent.filter((event) => event.forced).map(({ bytes }) => changes_of_forced(bytes));
-    const [first, ...rest] = with_observed(told, state.known!, snapshot, all_losses, true);
+    const [first, ...rest] = this.with_observed(told, state.known!, snapshot, all_losses, true);
     return this.commit(this.in_new_stream(state), [first!, ...forced.slice(-1), ...rest], true, state.known);
   }
 
@@ -370,14 +373,38 @@ export class HostWatch {
     return this.known === null ? snapshot.boot_time * 1_000 : this.instant_of(this.read_log_ms, snapshot);
   }
 
+  /**
+   * With one Observed that has all losses: the one that is there, else a new one at the end, or at the beginning of a
+   * stream, where changes of the stack before it would mean nothing.
+   */
+  private with_observed(
+    told: readonly TimedChange[],
+    next: Known,
+    snapshot: Snapshot,
+    losses: readonly Loss[],
+    begins: boolean,
+  ): TimedChange[] {
+    const given = told.flatMap(({ change }) => ("observed" in change ? (change.observed.losses ?? []) : []));
+    const observed = observe(
+      next,
+      snapshot,
+      [...given, ...losses].map((loss) => ordered(loss, this.times.behind_ms)),
+    );
+    const timed: TimedChange = { change: { observed }, not_before_unix_ms: 0 };
+    if (begins) return [timed, ...told.filter(({ change }) => is_of_no_stack(change))];
+    const at = told.findIndex(({ change }) => "observed" in change);
+    return at < 0 ? [...told, timed] : told.map((other, index) => (index === at ? timed : other));
+  }
+
   private pins_differ(next: Known): boolean {
     const before = new Map(this.known?.lingering.map(({ name, pinned }) => [name, pinned]));
     return next.lingering.some(({ name, pinned }) => pinned !== (before.get(name) ?? false));
   }
 
   private timed(derived: Derived, snapshot: Snapshot): TimedChange[] {
-    const by_snapshot = this.instant_of(this.looked_ms, snapshot);
-    const by_line = this.instant_of(this.lines_from_ms, snapshot);
+    const { behind_ms } = this.times;
+    const by_snapshot = this.instant_of(this.looked_ms, snapshot) - behind_ms;
+    const by_line = this.instant_of(this.lines_from_ms, snapshot) - behind_ms;
     return derived.changes.map((change, index) => {
       if ("observed" in change) return { change, not_before_unix_ms: 0 };
       return { change, not_before_unix_ms: derived.records[index] === null ? by_snapshot : by_line };
@@ -407,28 +434,9 @@ function changes_of_forced(bytes: Uint8Array): TimedChange {
 }
 
 /** Losses on a clock that stepped back lie between its two readings all the same. */
-function ordered({ source, from_unix_ms, to_unix_ms }: Loss): Loss {
-  const [from, to] = [Number(from_unix_ms ?? 0), Number(to_unix_ms ?? 0)];
+function ordered({ source, from_unix_ms, to_unix_ms }: Loss, behind_ms: number): Loss {
+  const [from, to] = [Math.max(0, Number(from_unix_ms ?? 0) - behind_ms), Number(to_unix_ms ?? 0)];
   return { source: source!, from_unix_ms: Math.min(from, to), to_unix_ms: Math.max(from, to) };
-}
-
-/**
- * With one Observed that has all losses: the one that is there, else a new one at the end, or at the beginning of a
- * stream, where changes of the stack before it would mean nothing.
- */
-function with_observed(
-  told: readonly TimedChange[],
-  next: Known,
-  snapshot: Snapshot,
-  losses: readonly Loss[],
-  begins: boolean,
-): TimedChange[] {
-  const given = told.flatMap(({ change }) => ("observed" in change ? (change.observed.losses ?? []) : []));
-  const observed = observe(next, snapshot, [...given, ...losses].map(ordered));
-  const timed: TimedChange = { change: { observed }, not_before_unix_ms: 0 };
-  if (begins) return [timed, ...told.filter(({ change }) => is_of_no_stack(change))];
-  const at = told.findIndex(({ change }) => "observed" in change);
-  return at < 0 ? [...told, timed] : told.map((other, index) => (index === at ? timed : other));
 }
 
 function is_of_no_stack(change: Change): boolean {
