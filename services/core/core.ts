@@ -559,8 +559,8 @@ export class Core {
   }
 
   #build_id(at: number): string | null {
-    const bytes = this.#bytes(at);
-    return bytes.length === 0 ? null : to_hex(bytes);
+    const { buffer, byteOffset, length } = this.#bytes(at);
+    return length === 0 ? null : Buffer.from(buffer, byteOffset, length).toString("hex");
   }
 
   #bytes(at: number): Uint8Array<ArrayBuffer> {
@@ -595,8 +595,4 @@ function folded(status: number): FoldStatus {
 
 function resolved(manifest: number): Resolved {
   return manifest === NONE ? "missing" : manifest === AMBIGUOUS ? "ambiguous" : manifest;
-}
-
-function to_hex(bytes: Uint8Array<ArrayBuffer>): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("hex");
 }
