@@ -46,9 +46,15 @@ export async function run(args: string[], terminal: Terminal = process): Promise
       code = ended;
     },
   };
+  const said: Promise<void>[] = [];
   try {
-    const program = await new_program(session, args, document_of);
-    await program.parseAsync(args, { from: "user" });
+    try {
+      const program = await new_program(session, args, document_of, said);
+      await program.parseAsync(args, { from: "user" });
+    } finally {
+      // Commander does not wait for what it writes: help, and what is wrong with the arguments.
+      await Promise.all(said);
+    }
     return code ?? 0;
   } catch (error) {
     return await failed(error, document_of, terminal);
@@ -57,11 +63,12 @@ export async function run(args: string[], terminal: Terminal = process): Promise
   }
 }
 
-/** With `document_of` also a mistake in the arguments is told as a document. */
+/** With `document_of` also a mistake in the arguments is told as a document. `said`: what commander writes goes there. */
 async function new_program(
   session: Session,
   args: string[],
   document_of: DocumentOf | null,
+  said: Promise<void>[],
 ): Promise<Command> {
   const { stdout, stderr } = session.terminal;
   const program = new Command("klpstate")
@@ -69,8 +76,8 @@ async function new_program(
     .version(VERSION)
     .exitOverride()
     .configureOutput({
-      writeOut: (text) => stdout.write(text),
-      writeErr: (text) => stderr.write(text),
+      writeOut: (text) => void said.push(print(stdout, text)),
+      writeErr: (text) => void said.push(print(stderr, text)),
       outputError(text, write) {
         const message = text.replace(/^error: /, "").trimEnd();
         write(

@@ -76,6 +76,16 @@ describe("an exit code", () => {
     const { code, stderr } = await klpstate(["fleet", "--server", "http://127.0.0.1:1"]);
     expect([code, stderr]).toEqual([2, expect.stringContaining("http://127.0.0.1:1")]);
   });
+
+  test.each(["--help", "fleet --help", "fleet", "fleet --json"])(
+    "of `%s` for a reader that has gone is a closed pipe's, without a word",
+    async (command) => {
+      const args = [...command.split(" "), "--server", server.url];
+      // The shell's `|`, whose reader closes its end at once; bash tells the code of the writer.
+      const under = ["bash", "-c", '"$@" | exec <&-; exit $PIPESTATUS', "bash"];
+      expect(await klpstate(args, { under })).toEqual({ code: 141, stdout: "", stderr: "" });
+    },
+  );
 });
 
 test("documents are what the answers' schema says", async () => {
