@@ -86,7 +86,11 @@ export interface KernelAnswer {
 }
 
 /** `modules_disabled`: an earlier step set it, which cannot be taken back. */
-export function answer_to_load(step: RecordedStep, module: Module, modules_disabled: boolean): KernelAnswer {
+export function answer_to_load(
+  step: RecordedStep,
+  module: { facts: Pick<Module["facts"], "noobj"> },
+  modules_disabled: boolean,
+): KernelAnswer {
   const { result } = step;
   if (result === "ok") return { result, refusal: null };
   const told = first_refusal_line(step);
