@@ -97,13 +97,22 @@ export async function read_one_manifest(file: string, terminal: Terminal): Promi
 }
 
 /** Sentences about a module, each with its file. */
-export function warnings_text({ place, manifest, reading, replace_is_told }: ManifestInput): string {
-  const untold = !replace_is_told && !manifest.states_unknown;
-  const warnings = [
-    ...(reading?.warnings ?? []),
-    ...(untold ? [`${REPLACE_NOT_TOLD}: say --replace or --no-replace`] : []),
-  ];
-  return warnings.map((text) => `klpstate: ${place}: ${text}\n`).join("");
+export function warnings_text({ place, reading }: ManifestInput): string {
+  return (reading?.warnings ?? []).map((text) => `klpstate: ${place}: ${text}\n`).join("");
+}
+
+/** Of a patch whose states are not known, nothing is said that would depend on it. */
+export function is_replace_untold({ manifest, replace_is_told }: ManifestInput): boolean {
+  return !replace_is_told && !manifest.states_unknown;
+}
+
+/** What is said with a `replace` that is guessed would be wrong, and sure of it. `how`: where it can be told. */
+export function require_replace(input: ManifestInput, how: string): void {
+  if (!is_replace_untold(input)) return;
+  throw new Problem("bad_input", `${input.place}: ${REPLACE_NOT_TOLD}; ${how}`, {
+    field: "replace",
+    value: input.place,
+  });
 }
 
 export async function at_place<Value>(place: string, read: () => Promise<Value>): Promise<Value> {

@@ -1,16 +1,14 @@
 /** `klpstate patch add`: publishes manifests. */
 import type { Command } from "commander";
 import { manifest_to_json } from "../events/json.js";
-import { Problem } from "../events/problem.js";
 import type { Published } from "../registry/answers.js";
 import { ask_document } from "./ask.js";
 import { type AskOptions, ask_and_end, type Session, with_ask_options, with_examples } from "./command.js";
 import {
   at_place,
-  type ManifestInput,
   type ModuleOptions,
-  REPLACE_NOT_TOLD,
   read_manifest_input,
+  require_replace,
   SIDECAR_HELP,
   warnings_text,
   with_module_options,
@@ -32,7 +30,8 @@ export function add_patch_add_command(patch: Command, session: Session): void {
       const inputs = (
         await Promise.all(files.map((file) => read_manifest_input(file, options, session.terminal)))
       ).flat();
-      for (const input of inputs) require_replace(input);
+      for (const input of inputs)
+        require_replace(input, "say --replace or --no-replace, or replace: true in its .yaml");
       await ask_and_end(session, options, true, async ({ door, say, say_json, warn }) => {
         for (const input of inputs) {
           const published = await at_place(input.place, () =>
@@ -63,16 +62,6 @@ Exit codes:
   2  one is no manifest, or contradicts the catalog; those before it are published
 `,
   );
-}
-
-/** A manifest that said `replace` wrongly would make checks wrong, and sure of it; they are of none whose states are not known. */
-function require_replace({ place, manifest, replace_is_told }: ManifestInput): void {
-  if (replace_is_told || manifest.states_unknown) return;
-  const says = `${place}: ${REPLACE_NOT_TOLD}`;
-  throw new Problem("bad_input", `${says}; say --replace or --no-replace, or replace: true in its .yaml`, {
-    field: "replace",
-    value: place,
-  });
 }
 
 function published_text({ outcome, identity }: Published): string {

@@ -4,11 +4,13 @@ import type { Manifest } from "../events/codec.js";
 import { Problem } from "../events/problem.js";
 import type { HostVerdict } from "../registry/answers.js";
 import { type ExitCode, type Session, with_examples } from "./command.js";
-import { read_one_manifest, warnings_text } from "./manifest_input.js";
+import { read_one_manifest, require_replace, warnings_text } from "./manifest_input.js";
 import { changes_of } from "./patch_changes.js";
 import { type Comparison, comparison_text, type Direction } from "./render/compare_text.js";
 import { verdicts_over } from "./stack_verdict.js";
 import { paint_for, print } from "./terminal.js";
+
+const SAY_REPLACE = "say replace: true or replace: false in its .yaml";
 
 export function add_patch_compare_command(patch: Command, session: Session): void {
   const command = patch
@@ -24,6 +26,9 @@ export function add_patch_compare_command(patch: Command, session: Session): voi
         throw new Problem("bad_input", "files: give OLD... and NEW: at least two", { field: "files" });
       const inputs = await Promise.all(files.map((file) => read_one_manifest(file, session.terminal)));
       for (const input of inputs) await print(stderr, warnings_text(input));
+      // Of two patches both are asked about, of more only the last: what a patch below it replaces does not matter.
+      for (const input of inputs.length === 2 ? inputs : inputs.slice(-1))
+        require_replace(input, SAY_REPLACE);
       const manifests = inputs.map(({ manifest }) => manifest);
       const comparison = compare(manifests.slice(0, -1), manifests.at(-1)!);
       const text = comparison_text(comparison, paint_for(session.terminal));
@@ -37,7 +42,7 @@ export function add_patch_compare_command(patch: Command, session: Session): voi
 Exit codes:
   0  NEW may be loaded over OLD...
   1  it may not, or its states or theirs are not known
-  2  a file cannot be read, or OLD... can be no stack
+  2  a file cannot be read or does not tell whether it replaces, or OLD... can be no stack
 `,
   );
 }

@@ -1,7 +1,7 @@
 /** What bites later: facts about a patch, alone and beside those of a catalog, that no kernel refuses when it is built. */
-import type { ModuleReading } from "../catalog/module/read_module.js";
 import type { Manifest } from "../events/codec.js";
 import { u64_to_decimal } from "../events/u64.js";
+import { is_replace_untold, type ManifestInput, REPLACE_NOT_TOLD } from "./manifest_input.js";
 import { reference } from "./render/text.js";
 import { verdicts_over } from "./stack_verdict.js";
 
@@ -13,6 +13,7 @@ export type FindingCode =
   | "not_marked"
   | "no_objects"
   | "states_unknown"
+  | "replace_not_told"
   | "drops_state"
   | "lowers_version"
   | "not_cumulative"
@@ -25,8 +26,9 @@ export interface Finding {
   says: string;
 }
 
-/** `reading` null: the manifest was JSON, which does not tell all of it. */
-export function findings_alone(manifest: Manifest, reading: ModuleReading | null): Finding[] {
+/** A manifest in JSON does not tell all of it. */
+export function findings_alone(input: ManifestInput): Finding[] {
+  const { manifest, reading } = input;
   const findings: Finding[] = [];
   const find = (code: FindingCode, says: string) => findings.push({ code, against: null, says });
   const ids = (manifest.states ?? []).map(({ id }) => u64_to_decimal(id));
@@ -37,6 +39,11 @@ export function findings_alone(manifest: Manifest, reading: ModuleReading | null
     );
   if (manifest.states_unknown)
     find("states_unknown", "its states are not known, so no check of it will be sure: publish them as JSON");
+  if (is_replace_untold(input))
+    find(
+      "replace_not_told",
+      `${REPLACE_NOT_TOLD}, and patch add wants to know: say replace: true or replace: false in its .yaml`,
+    );
   if (reading === null) return findings;
   const { unseen_states, has_callbacks, is_marked, objects } = reading;
   if (unseen_states.length > 0)
@@ -59,7 +66,8 @@ export function findings_alone(manifest: Manifest, reading: ModuleReading | null
 }
 
 /** Beside the other patches of its kernel; `catalog` may have those of others too. */
-export function findings_beside(manifest: Manifest, catalog: Manifest[]): Finding[] {
+export function findings_beside(input: ManifestInput, catalog: Manifest[]): Finding[] {
+  const { manifest } = input;
   const same_kernel = catalog.filter(
     ({ kernel_release, arch }) => kernel_release === manifest.kernel_release && arch === manifest.arch,
   );
@@ -86,6 +94,7 @@ export function findings_beside(manifest: Manifest, catalog: Manifest[]): Findin
         other,
         `${shown} is another build of that name: where it is loaded, this one is refused`,
       );
+    if (is_replace_untold(input)) return;
     const { conflict } = verdicts[at]!;
     if (conflict?.offered === null)
       find(
@@ -101,7 +110,7 @@ export function findings_beside(manifest: Manifest, catalog: Manifest[]): Findin
       );
   });
   const cumulative = others.findLast(({ replace }) => replace);
-  if (cumulative !== undefined && !manifest.replace)
+  if (cumulative !== undefined && !manifest.replace && !is_replace_untold(input))
     find(
       "not_cumulative",
       cumulative,

@@ -24,7 +24,7 @@ export function add_patch_lint_command(patch: Command, session: Session): void {
       const { stdout, stderr } = session.terminal;
       const input = await read_one_manifest(file, session.terminal);
       await print(stderr, warnings_text(input));
-      const alone = findings_alone(input.manifest, input.reading);
+      const alone = findings_alone(input);
       const answer = async (findings: Finding[], with_catalog: boolean): Promise<ExitCode> => {
         const lines = findings.map((finding) => `${JSON.stringify({ file, ...finding })}\n`).join("");
         await print(stdout, options.json ? lines : findings_text(file, findings, with_catalog));
@@ -37,7 +37,7 @@ export function add_patch_lint_command(patch: Command, session: Session): void {
       await ask_and_end(session, options, false, async ({ door }) => {
         const catalog = await ask_patches(door, { withdrawn: "false" });
         const manifests = catalog.map(({ manifest }) => manifest_from_json(manifest));
-        return answer([...alone, ...findings_beside(input.manifest, manifests)], true);
+        return answer([...alone, ...findings_beside(input, manifests)], true);
       });
     });
   with_examples(
@@ -50,8 +50,8 @@ export function add_patch_lint_command(patch: Command, session: Session): void {
     `
 Without --server and --data no catalog is asked.
 
-Codes: id_twice, id_0_inside, no_callbacks, no_exit, not_marked, no_objects, states_unknown; beside a catalog drops_state,
-lowers_version, not_cumulative, name_taken.
+Codes: id_twice, id_0_inside, no_callbacks, no_exit, not_marked, no_objects, states_unknown, replace_not_told; beside a catalog
+drops_state, lowers_version, not_cumulative, name_taken.
 
 Exit codes:
   0  nothing is found

@@ -4,7 +4,9 @@ import { manifest_to_json } from "../events/json.js";
 import type { ShownManifest } from "./catalog_question.js";
 import { type Session, with_examples } from "./command.js";
 import {
+  is_replace_untold,
   type ModuleOptions,
+  REPLACE_NOT_TOLD,
   read_module_input,
   SIDECAR_HELP,
   warnings_text,
@@ -28,7 +30,10 @@ export function add_patch_read_command(patch: Command, session: Session): void {
       for (const file of files) {
         const input = await read_module_input(file, options);
         const manifest = manifest_to_json(input.manifest);
-        await print(stderr, warnings_text(input));
+        // Its absence is what tells a reader of the JSON that nobody said it.
+        if (!input.replace_is_told) delete manifest.replace;
+        const untold = `klpstate: ${file}: ${REPLACE_NOT_TOLD}: say --replace or --no-replace\n`;
+        await print(stderr, `${warnings_text(input)}${is_replace_untold(input) ? untold : ""}`);
         const text = manifest_text(manifest as unknown as ShownManifest, paint_for(session.terminal));
         await print(stdout, options.json ? `${JSON.stringify(manifest)}\n` : text);
       }

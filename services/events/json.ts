@@ -51,14 +51,29 @@ export function event_to_json(event: HostEvent): JsonObject {
 /** `-` in the name becomes `_`. Throws Problem; `place` is that of the manifest in its document. */
 export function manifest_from_json(value: unknown, place = ""): Manifest {
   const manifest = message_from_json("Manifest", value, place) as Manifest;
+  if (says_replace_in_code(manifest) && (value as JsonObject).replace === undefined) {
+    const field = field_at(place, "replace");
+    const limit = "true or false: modules of its builder say it in their code only";
+    throw new Problem("bad_input", `${field}: is missing; ${limit}`, { field, limit });
+  }
   if (manifest.name) manifest.name = kernel_form(manifest.name);
   check_manifest(manifest, place);
   return manifest;
 }
 
-/** Defaults are left out, except of a manifest's name, release, arch a state's version and whether there is a signature. */
+/**
+ * Defaults are left out, except of a manifest's name, release, arch, a state's version, whether there is a signature, and
+ * `replace` of a builder that does not tell it.
+ */
 export function manifest_to_json(manifest: Manifest): JsonObject {
-  return message_to_json("Manifest", manifest);
+  const json = message_to_json("Manifest", manifest);
+  return says_replace_in_code(manifest) && !manifest.replace ? { ...json, replace: false } : json;
+}
+
+/** Of such a module's manifest an absent `replace` is one that nobody told, which must not be taken for a no. */
+function says_replace_in_code({ builder }: Manifest): boolean {
+  const { KPATCH_BUILD, KLP_BUILD } = klpstate.v1.Builder;
+  return builder === KPATCH_BUILD || builder === KLP_BUILD;
 }
 
 /** Written also where they are the default: a reader should not have to know that absent is 0. */

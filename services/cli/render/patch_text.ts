@@ -49,7 +49,7 @@ function manifest_lines(manifest: ShownManifest): string[] {
   return [
     `kernel     ${plain(manifest.kernel_release)} ${plain(manifest.arch)}`,
     `build id   ${manifest.build_id ?? "none"}`,
-    `replace    ${manifest.replace ? "yes: it takes the place of every earlier patch" : "no"}`,
+    `replace    ${replace_words(manifest)}`,
     `states     ${states_text(manifest)}`,
     ...(vermagic ? [`vermagic   ${plain(vermagic.trimEnd())}`] : []),
     ...(builder ? [`builder    ${BUILDER_WORDS[builder] ?? plain(builder)}`] : []),
@@ -63,6 +63,13 @@ function manifest_lines(manifest: ShownManifest): string[] {
     ...(notes ? [`notes      ${plain(notes)}`] : []),
     ...(functions.length > 0 ? [`functions  ${counted(functions.length, "function")}`] : []),
   ];
+}
+
+/** JSON has it wherever it was told of a patch whose code alone says it. */
+function replace_words({ replace, builder }: ShownManifest): string {
+  if (replace) return "yes: it takes the place of every earlier patch";
+  const is_told = replace === false || builder === undefined || builder === "static";
+  return is_told ? "no" : "not told: it is in the module's code only";
 }
 
 const BUILDER_WORDS: Record<string, string> = {

@@ -100,6 +100,7 @@ describe("patch read and patch add", () => {
     const read = await run_captured(["patch", "read", path]);
     expect(read.code).toBe(0);
     expect(read.out).toContain("builder    kpatch-build");
+    expect(read.out).toContain("replace    not told: it is in the module's code only\n");
     expect(read.err).toBe(
       `klpstate: ${path}: whether it replaces other patches is in its code only: say --replace or --no-replace\n`,
     );
@@ -110,6 +111,20 @@ describe("patch read and patch add", () => {
       expect.stringContaining("say --replace or --no-replace"),
     ]);
     expect(await run_captured([...add, "--replace"])).toMatchObject({ code: 0, err: "" });
+  });
+
+  test("what read prints of such a module as JSON is published only where it was told, whichever way", async () => {
+    const path = kpatch_file("kpatch_1");
+    const registry = join(directory, "registry");
+    const read = async (...told: string[]) => {
+      const { out } = await run_captured(["patch", "read", "--json", path, ...told]);
+      return ["patch", "add", file("kpatch_1.json", out), "--data", registry];
+    };
+    expect(await run_captured(await read())).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("kpatch_1.json: replace: is missing; true or false"),
+    });
+    expect(await run_captured(await read("--no-replace"))).toMatchObject({ code: 0, err: "" });
   });
 
   test("a module of a builder that nobody knows is published with unknown states, and needs no more", async () => {
@@ -225,6 +240,24 @@ describe("patch compare", () => {
     expect(out).toContain("states: not known");
   });
 
+  test("a module that does not tell whether it replaces gets no answer, unless it is below others", async () => {
+    const path = kpatch_file("kpatch_1");
+    for (const files of [
+      [ko("cum1"), path],
+      [path, ko("cum1")],
+    ]) {
+      const { code, out, err } = await run_captured(["patch", "compare", ...files]);
+      expect([code, out]).toEqual([2, ""]);
+      expect(err).toContain(`${path}: whether it replaces other patches is in its code only; say replace:`);
+    }
+    expect(await run_captured(["patch", "compare", path, ko("cum1"), ko("cum12")])).toMatchObject({
+      code: 0,
+    });
+    file("kpatch_1.yaml", "replace: true\n");
+    const { code, lines } = await json_of(["patch", "compare", ko("cum1"), path]);
+    expect([code, lines[0]!.forth]).toEqual([1, expect.objectContaining({ verdict: "incompatible" })]);
+  });
+
   test("what can be no stack is no question", async () => {
     for (const [files, says] of [
       [[ko("cum1")], "give OLD... and NEW"],
@@ -324,6 +357,15 @@ describe("patch lint", () => {
     ).toEqual([1, ["lowers_version"]]);
     expect(await beside({ states: [[9n, 1]], replace: false })).toEqual([1, ["not_cumulative"]]);
     expect(await beside({ states: full, name: "cum12" })).toEqual([1, ["name_taken"]]);
+  });
+
+  test("whether it replaces not told: that, and nothing that would depend on it", async () => {
+    const registry = join(directory, "registry");
+    await run_captured(["patch", "add", ko("cum1"), "--data", registry]);
+    const path = kpatch_file("kpatch_1");
+    expect(await codes([path, "--data", registry])).toEqual([1, ["replace_not_told"]]);
+    file("kpatch_1.yaml", "replace: false\n");
+    expect(await codes([path, "--data", registry])).toEqual([1, ["not_cumulative"]]);
   });
 
   test("a patch is not held against itself", async () => {

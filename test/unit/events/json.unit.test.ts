@@ -164,11 +164,25 @@ describe("a manifest from JSON", () => {
   });
 
   it("tells a file without a signature from one that nobody looked at, and names its builder", () => {
-    for (const told of [{ signature: { present: false } }, { builder: "kpatch_build" }, {}])
+    for (const told of [{ signature: { present: false } }, { builder: "static" }, {}])
       expect(manifest_to_json(manifest_from_json({ ...MANIFEST, ...told }))).toEqual({
         ...MANIFEST,
         ...told,
       });
+  });
+
+  it("says whether it replaces, yes or no, where its builder's modules do not", () => {
+    for (const builder of ["kpatch_build", "klp_build"]) {
+      expect(manifest_problem({ builder }).message).toBe(
+        "replace: is missing; true or false: modules of its builder say it in their code only",
+      );
+      for (const replace of [true, false])
+        expect(manifest_to_json(manifest_from_json({ ...MANIFEST, builder, replace }))).toEqual({
+          ...MANIFEST,
+          builder,
+          replace,
+        });
+    }
   });
 
   it("takes a file's name in the kernel's form", () => {
