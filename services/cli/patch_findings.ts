@@ -1,4 +1,5 @@
 /** What bites later: facts about a patch, alone and beside those of a catalog, that no kernel refuses when it is built. */
+import { count_unseen } from "../catalog/module/livepatch.js";
 import type { Manifest } from "../events/codec.js";
 import { u64_to_decimal } from "../events/u64.js";
 import { is_replace_untold, type ManifestInput, REPLACE_NOT_TOLD } from "./manifest_input.js";
@@ -49,7 +50,7 @@ export function findings_alone(input: ManifestInput): Finding[] {
   if (unseen_states.length > 0)
     find(
       "id_0_inside",
-      `an id 0 ends the array for the kernel: ${unseen_states.length - 1} of its states are not seen`,
+      `an id 0 ends the array for the kernel: ${count_unseen(unseen_states)} of its states are not seen`,
     );
   if (ids.length > 0 && !has_callbacks)
     find("no_callbacks", "it has states, and no callback that would make or take over what they stand for");

@@ -8,7 +8,7 @@
  */
 import { MANIFEST_STATES_MAX } from "../../events/limits.js";
 import type { klpstate } from "../../events/proto.js";
-import { u64_from_bigint } from "../../events/u64.js";
+import { u64_from_bigint, u64_to_bigint } from "../../events/u64.js";
 import { bad_module } from "./bad_module.js";
 import type { Elf, Place, Section } from "./elf.js";
 import { is_objects, move, type PatchedObject, read_objects } from "./functions.js";
@@ -26,10 +26,19 @@ export interface StatesArray {
   /** As the kernel sees it: up to the first id 0. */
   seen: State[];
   /**
-   * From that id 0 on, if any other entry stands behind it: no kernel sees them. Only where a symbol says how long the
-   * array is.
+   * From that id 0 to the last state, if any stands behind it: no kernel sees them. Only where a symbol says how long
+   * the array is.
    */
   unseen: State[];
+}
+
+/** Another id 0 may stand among them. */
+export function count_unseen(unseen: State[]): number {
+  return unseen.filter(has_id).length;
+}
+
+function has_id({ id }: State): boolean {
+  return u64_to_bigint(id) !== 0n;
 }
 
 export const THIS_MODULE = ".gnu.linkonce.this_module";
@@ -105,8 +114,8 @@ function read_states(elf: Elf, first: Place): StatesArray {
     if (unseen.length === MANIFEST_STATES_MAX) break;
     unseen.push(read_state(elf, at));
   }
-  // The last one is the array's own end.
-  if (unseen.length > 0 && is_end(elf, move(at, -STATE_BYTES))) unseen.pop();
+  // The array's own end; an array that is declared longer than its states has more than one such entry.
+  while (unseen.length > 0 && !has_id(unseen.at(-1)!)) unseen.pop();
   return { seen, unseen };
 }
 

@@ -11,7 +11,7 @@ import { read_built_patch } from "./builders.js";
 import { with_module_bytes } from "./compressed.js";
 import { Elf } from "./elf.js";
 import type { PatchedObject } from "./functions.js";
-import { find_livepatches, type State, THIS_MODULE } from "./livepatch.js";
+import { count_unseen, find_livepatches, type State, THIS_MODULE } from "./livepatch.js";
 import { read_modinfo } from "./modinfo.js";
 import { read_build_id } from "./notes.js";
 import { read_signature } from "./signature.js";
@@ -148,7 +148,7 @@ function warnings_of(
     );
   if (unseen_states.length > 0)
     warnings.push(
-      `the kernel does not see ${unseen_states.length - 1} of its states: they stand behind an id 0`,
+      `the kernel does not see ${count_unseen(unseen_states)} of its states: they stand behind an id 0`,
     );
   if (objects.length === 0 && !manifest.states_unknown)
     warnings.push("it patches no object: the kernel refuses it (EINVAL)");

@@ -149,6 +149,18 @@ describe("a klp_patch that is data", () => {
     expect(read(write_module({ states }).bytes()).unseen_states).toEqual([]);
   });
 
+  test("an array that is declared longer than its states hides none of them", () => {
+    const padded: ModuleModel["states"] = [
+      [1n, 1],
+      [0n, 0],
+      [0n, 0],
+    ];
+    const reading = read(write_module({ states: padded, symbols: true }).bytes());
+    expect([reading.unseen_states, reading.warnings]).toEqual([[], []]);
+    const hiding = read(write_module({ states: [...padded, [2n, 2]], symbols: true }).bytes());
+    expect(hiding.warnings).toEqual(["the kernel does not see 1 of its states: they stand behind an id 0"]);
+  });
+
   test("no array and an empty one are the same states, and are told apart", () => {
     const without = read(write_module({ states: null }).bytes());
     const empty = read(write_module({ states: [] }).bytes());
