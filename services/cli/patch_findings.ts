@@ -82,10 +82,10 @@ export function findings_beside(input: ManifestInput, catalog: Manifest[]): Find
   const findings: Finding[] = [];
   const find = (code: FindingCode, other: Manifest, says: string) =>
     findings.push({ code, against: reference_of(other), says });
-  // A name that no module has: its own may be on the stack.
+  // Names that no module has: its own may be on the stack, and one without a build id could mean any build of its name.
   const verdicts = verdicts_over(
-    others.map((other) => [other]),
-    { ...manifest, name: `${manifest.name}?` },
+    others.map((other, at) => [{ ...other, name: `${at}?` }]),
+    { ...manifest, name: "?" },
   );
   others.forEach((other, at) => {
     const shown = reference_of(other);
