@@ -22,7 +22,7 @@ export type FindingCode =
 
 export interface Finding {
   code: FindingCode;
-  /** The catalog's patch that it is about; null: none. */
+  /** The catalog's patch that it is about, as NAME@BUILDID in full; null: none. */
   against: string | null;
   says: string;
 }
@@ -81,7 +81,7 @@ export function findings_beside(input: ManifestInput, catalog: Manifest[]): Find
   const others = same_kernel.filter((other) => !is_itself(other));
   const findings: Finding[] = [];
   const find = (code: FindingCode, other: Manifest, says: string) =>
-    findings.push({ code, against: reference_of(other), says });
+    findings.push({ code, against: full_reference_of(other), says });
   // Names that no module has: its own may be on the stack, and one without a build id could mean any build of its name.
   const verdicts = verdicts_over(
     others.map((other, at) => [{ ...other, name: `${at}?` }]),
@@ -122,4 +122,8 @@ export function findings_beside(input: ManifestInput, catalog: Manifest[]): Find
 
 function reference_of({ name, build_id }: Manifest): string {
   return reference({ name: name ?? "", build_id: Buffer.from(build_id ?? []).toString("hex") });
+}
+
+function full_reference_of({ name, build_id }: Manifest): string {
+  return build_id?.length ? `${name}@${Buffer.from(build_id).toString("hex")}` : (name ?? "");
 }

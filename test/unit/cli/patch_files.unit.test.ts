@@ -368,14 +368,14 @@ describe("patch lint", () => {
     expect(await codes([path, "--data", registry])).toEqual([1, ["not_cumulative"]]);
   });
 
-  test("beside builds of one name, of which one has no build id: each is named", async () => {
+  test("beside builds of one name, of which one has no build id: each is named, as check takes it", async () => {
     const old = {
       name: "old",
       kernel_release: "6.12.117+deb12-cloud-amd64",
       arch: "x86_64",
       states: [{ id: "1", version: 4 }],
     };
-    const build_id = "ab12";
+    const build_id = "ab12".repeat(10);
     const catalog = [old, { ...old, build_id }].map((manifest) => `${JSON.stringify(manifest)}\n`).join("");
     const registry = join(directory, "registry");
     await run_captured(["patch", "add", file("old.ndjson", catalog), "--data", registry]);
