@@ -2,7 +2,7 @@
  * What a module's file cannot say, from a file NAME.yaml beside it or from who reads the module: the advisories that it
  * fixes, when it was released, notes, why it cannot be taken back, and whether it replaces where that is in its code.
  */
-import { readFileSync, statSync } from "node:fs";
+import { isUtf8 } from "node:buffer";
 import { parseDocument } from "yaml";
 import { z } from "zod";
 import type { Manifest } from "../../events/codec.js";
@@ -10,7 +10,9 @@ import { check_manifest } from "../../events/manifest.js";
 import { Problem } from "../../events/problem.js";
 import { parse_time } from "../../events/time.js";
 import { u64_from_bigint } from "../../events/u64.js";
+import { bad_module } from "./bad_module.js";
 import type { ModuleReading } from "./read_module.js";
+import { open_file } from "./source.js";
 
 const SIDECAR_BYTES_MAX = 1024 * 1024;
 
@@ -79,12 +81,19 @@ function seconds_of(released: string) {
 
 function read_text(path: string): string | null {
   try {
-    if (statSync(path).size > SIDECAR_BYTES_MAX)
-      throw refused(path, `is too long; at most ${SIDECAR_BYTES_MAX} bytes`);
-    return readFileSync(path, "utf8");
+    const file = open_file(path);
+    try {
+      if (file.size > SIDECAR_BYTES_MAX)
+        throw bad_module("is too long", `at most ${SIDECAR_BYTES_MAX} bytes`);
+      const bytes = file.read(0, file.size);
+      if (!isUtf8(bytes)) throw bad_module("is no UTF-8");
+      return bytes.toString("utf8");
+    } finally {
+      file.close();
+    }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
-    if (error instanceof Problem) throw error;
+    if (error instanceof Problem) throw refused(path, error.message);
     throw refused(path, `cannot be read: ${(error as Error).message}`);
   }
 }

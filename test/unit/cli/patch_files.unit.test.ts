@@ -1,4 +1,5 @@
 /** The commands about patches' files, which need no fleet: read, add, compare, lint, conform modules. */
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -93,6 +94,17 @@ describe("patch read and patch add", () => {
     const { code, err } = await run_captured(["patch", "read", path]);
     expect(code).toBe(2);
     expect(err).toMatch(says);
+  });
+
+  test("a sidecar that is no file is refused, not waited for; one that is no text is refused too", async () => {
+    const path = module_file({ name: "kp_2" });
+    const sidecar = join(directory, "kp_2.yaml");
+    const read = () => run_captured(["patch", "read", path]);
+    execFileSync("mkfifo", [sidecar]);
+    expect(await read()).toMatchObject({ code: 2, err: `klpstate: ${sidecar}: is not a regular file\n` });
+    rmSync(sidecar);
+    file("kp_2.yaml", Buffer.from("notes: \xff\n", "latin1"));
+    expect(await read()).toMatchObject({ code: 2, err: `klpstate: ${sidecar}: is no UTF-8\n` });
   });
 
   test("a module whose code alone says whether it replaces is read with a warning, and published only when that is told", async () => {
