@@ -6,6 +6,7 @@ import { ask_document } from "./ask.js";
 import { type AskOptions, ask_and_end, type Session, with_ask_options, with_examples } from "./command.js";
 import {
   at_place,
+  type ManifestInput,
   type ModuleOptions,
   read_manifest_input,
   require_replace,
@@ -27,9 +28,9 @@ export function add_patch_add_command(patch: Command, session: Session): void {
     )
     .action(async (files: string[], options: AskOptions & ModuleOptions) => {
       // All are read before the first is sent: a mistake in the last file leaves nothing half done.
-      const inputs = (
-        await Promise.all(files.map((file) => read_manifest_input(file, options, session.terminal)))
-      ).flat();
+      // One after the other: unpacked, each may take a limit's worth of memory.
+      const inputs: ManifestInput[] = [];
+      for (const file of files) inputs.push(...(await read_manifest_input(file, options, session.terminal)));
       for (const input of inputs)
         require_replace(input, "say --replace or --no-replace, or replace: true in its .yaml");
       await ask_and_end(session, options, true, async ({ door, say, say_json, warn }) => {

@@ -4,7 +4,7 @@ import type { Manifest } from "../events/codec.js";
 import { Problem } from "../events/problem.js";
 import type { HostVerdict } from "../registry/answers.js";
 import { type ExitCode, type Session, with_examples } from "./command.js";
-import { read_one_manifest, require_replace, warnings_text } from "./manifest_input.js";
+import { type ManifestInput, read_one_manifest, require_replace, warnings_text } from "./manifest_input.js";
 import { changes_of } from "./patch_changes.js";
 import { type Comparison, comparison_text, type Direction } from "./render/compare_text.js";
 import { verdicts_over } from "./stack_verdict.js";
@@ -24,7 +24,8 @@ export function add_patch_compare_command(patch: Command, session: Session): voi
       const { stdout, stderr } = session.terminal;
       if (files.length < 2)
         throw new Problem("bad_input", "files: give OLD... and NEW: at least two", { field: "files" });
-      const inputs = await Promise.all(files.map((file) => read_one_manifest(file, session.terminal)));
+      const inputs: ManifestInput[] = [];
+      for (const file of files) inputs.push(await read_one_manifest(file, session.terminal));
       for (const input of inputs) await print(stderr, warnings_text(input));
       // Of two patches both are asked about, of more only the last: what a patch below it replaces does not matter.
       for (const input of inputs.length === 2 ? inputs : inputs.slice(-1))

@@ -167,6 +167,18 @@ describe("patch read and patch add", () => {
   });
 });
 
+describe("several files", () => {
+  test.each(["add", "compare"])(
+    "patch %s reads one after the other, and names the first that is wrong",
+    async (command) => {
+      const cut = file("cut.ko.xz", readFileSync(join(KO, "compressed/cum12.ko.xz")).subarray(0, 1_000));
+      const files = [cut, join(directory, "absent.ko")];
+      const { code, err } = await run_captured(["patch", command, ...files]);
+      expect([code, err]).toEqual([2, expect.stringContaining("cut.ko.xz: is damaged or cut off")]);
+    },
+  );
+});
+
 describe("patch compare", () => {
   test("a newer cumulative patch may be loaded over an older one, and not the other way round", async () => {
     const { code, lines } = await json_of(["patch", "compare", ko("cum1"), ko("cbc")]);
