@@ -27,9 +27,8 @@ export function add_patch_compare_command(patch: Command, session: Session): voi
       const inputs: ManifestInput[] = [];
       for (const file of files) inputs.push(await read_one_manifest(file, session.terminal));
       for (const input of inputs) await print(stderr, warnings_text(input));
-      // Of two patches both are asked about, of more only the last: what a patch below it replaces does not matter.
-      for (const input of inputs.length === 2 ? inputs : inputs.slice(-1))
-        require_replace(input, SAY_REPLACE);
+      // What the oldest of several replaces is gone anyway; of two patches both are asked about.
+      for (const input of inputs.length === 2 ? inputs : inputs.slice(1)) require_replace(input, SAY_REPLACE);
       const manifests = inputs.map(({ manifest }) => manifest);
       const comparison = compare(manifests.slice(0, -1), manifests.at(-1)!);
       const text = comparison_text(comparison, paint_for(session.terminal));
@@ -76,7 +75,7 @@ function direction(stack: Manifest[], patch: Manifest): Direction {
   };
 }
 
-/** A host has one kernel, and a name once. */
+/** A host has one kernel, a name once, and nothing below a patch that replaces. */
 function require_stack(stack: Manifest[]): void {
   const kernels = new Set(stack.map(({ kernel_release, arch }) => `${kernel_release} ${arch}`));
   if (kernels.size > 1) {
@@ -91,4 +90,12 @@ function require_stack(stack: Manifest[]): void {
     throw new Problem("bad_input", `files: ${twice} is twice among OLD...; a kernel has a name once`, {
       value: twice,
     });
+  const replacing = stack.findLastIndex(({ replace }) => replace);
+  if (replacing > 0) {
+    const name = names[replacing]!;
+    const gone = names.slice(0, replacing).join(", ");
+    throw new Problem("bad_input", `files: ${name} replaces ${gone}; give of OLD... what is on the stack`, {
+      value: name,
+    });
+  }
 }

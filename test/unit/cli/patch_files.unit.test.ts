@@ -264,7 +264,7 @@ describe("patch compare", () => {
     expect(out).toContain("states: not known");
   });
 
-  test("a module that does not tell whether it replaces gets no answer, unless it is below others", async () => {
+  test("a module that does not tell whether it replaces gets no answer, unless nothing is below it", async () => {
     const path = kpatch_file("kpatch_1");
     for (const files of [
       [ko("cum1"), path],
@@ -274,7 +274,7 @@ describe("patch compare", () => {
       expect([code, out]).toEqual([2, ""]);
       expect(err).toContain(`${path}: whether it replaces other patches is in its code only; say replace:`);
     }
-    expect(await run_captured(["patch", "compare", path, ko("cum1"), ko("cum12")])).toMatchObject({
+    expect(await run_captured(["patch", "compare", path, ko("nc1v1"), ko("cum12")])).toMatchObject({
       code: 0,
     });
     file("kpatch_1.yaml", "replace: true\n");
@@ -287,6 +287,7 @@ describe("patch compare", () => {
       [[ko("cum1")], "give OLD... and NEW"],
       [[ko("cum1"), ko("cum1"), ko("cum2")], "cum1 is twice among OLD..."],
       [[ko("cum1"), join(KO, "7.3/cbc.ko"), ko("cum2")], "give patches of one kernel"],
+      [[ko("nc1v1"), ko("cum1"), ko("nctwo"), ko("cum12")], "cum1 replaces nc1v1; give of OLD... what is on"],
     ] as const)
       expect(await run_captured(["patch", "compare", ...files])).toMatchObject({
         code: 2,
