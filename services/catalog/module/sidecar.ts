@@ -38,7 +38,9 @@ export function read_sidecar(path: string): Sidecar {
   if (text === null) return {};
   const document = parseDocument(text, { schema: "core", uniqueKeys: true });
   const [error] = document.errors;
-  if (error !== undefined) throw refused(path, `is no YAML: ${error.message}`);
+  // Behind the first line it shows the text itself, over several.
+  if (error !== undefined)
+    throw refused(path, `is no YAML: ${error.message.split("\n", 1)[0]!.replace(/:$/, "")}`);
   let value: unknown;
   try {
     value = document.toJS() ?? {};

@@ -82,7 +82,7 @@ describe("patch read and patch add", () => {
       /kp_2\.yaml: .*advisory.*one of replace, advisories, released, notes, irreversible/,
     ],
     ["advisories: CVE-1\n", /kp_2\.yaml: advisories: /],
-    ["notes: [\n", /kp_2\.yaml: is no YAML: /],
+    ["notes: a\nnotes: b\n", /kp_2\.yaml: is no YAML: Map keys must be unique at line 2, column 1\n$/],
     ["released: yesterday\n", /kp_2\.ko: released: .*yesterday.* is no time/],
     [
       "replace: true\n",
