@@ -1,7 +1,7 @@
 /** Manifests from files: as JSON, one or one a line; or from module files, with what these cannot say told beside them. */
 import { isUtf8 } from "node:buffer";
 import { readFile } from "node:fs/promises";
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import { is_module_name, type ModuleReading, read_module } from "../catalog/module/read_module.js";
 import { read_sidecar, type Sidecar, sidecar_path, with_sidecar } from "../catalog/module/sidecar.js";
 import type { Manifest } from "../events/codec.js";
@@ -135,6 +135,7 @@ function told_by({ replace, advisory, released, notes, irreversible }: ModuleOpt
 }
 
 function one_more(value: string, others: string[] = []): string[] {
+  if (value === "") throw new InvalidArgumentError("It is empty.");
   return [...others, value];
 }
 

@@ -159,6 +159,11 @@ describe("patch read and patch add", () => {
         ["patch", "add", manifest, "--notes", "x"],
         `${manifest}: is JSON, which says by itself what notes would`,
       ],
+      // As a build script gives it from a variable that is not set.
+      [
+        ["patch", "read", ko("cum1"), "--advisory", ""],
+        "'--advisory <id>' argument '' is invalid. It is empty.",
+      ],
     ] as const) {
       const { code, out, err } = await run_captured([...args]);
       expect([code, out]).toEqual([2, ""]);
