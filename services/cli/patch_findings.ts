@@ -95,7 +95,7 @@ export function findings_beside(input: ManifestInput, catalog: Manifest[]): Find
         other,
         `${shown} is another build of that name: where it is loaded, this one is refused`,
       );
-    if (is_replace_untold(input)) return;
+    if (!input.replace_is_told) return;
     const { conflict } = verdicts[at]!;
     if (conflict?.offered === null)
       find(
@@ -111,7 +111,7 @@ export function findings_beside(input: ManifestInput, catalog: Manifest[]): Find
       );
   });
   const cumulative = others.findLast(({ replace }) => replace);
-  if (cumulative !== undefined && !manifest.replace && !is_replace_untold(input))
+  if (cumulative !== undefined && input.replace_is_told && !manifest.replace)
     find(
       "not_cumulative",
       cumulative,

@@ -394,6 +394,8 @@ describe("patch lint", () => {
     await run_captured(["patch", "add", ko("cum1"), "--data", registry]);
     const path = kpatch_file("kpatch_1");
     expect(await codes([path, "--data", registry])).toEqual([1, ["replace_not_told"]]);
+    const odd = file("odd.ko", start_module({ name: "odd" }).bytes());
+    expect(await codes([odd, "--data", registry])).toEqual([1, ["states_unknown"]]);
     file("kpatch_1.yaml", "replace: false\n");
     expect(await codes([path, "--data", registry])).toEqual([1, ["not_cumulative"]]);
   });
