@@ -190,8 +190,8 @@ export class HostWatch {
         errno === null ? "the kernel's log can be read" : `the kernel's log cannot be read: ${errno}`,
       );
     this.blind_errno = errno;
-    this.lines.push(...lines.slice(-LINES_MAX));
-    if (this.lines.length > LINES_MAX) this.lines.splice(0, this.lines.length - LINES_MAX);
+    // Not pushed one argument each: a long ring has more lines than a call may have arguments.
+    if (lines.length > 0) this.lines = [...this.lines, ...lines].slice(-LINES_MAX);
     return lines.some(({ text }) => read_line(text) !== null);
   }
 

@@ -265,6 +265,16 @@ describe("a log that cannot be read", () => {
     expect(watched.look()).toMatchObject([{ body: { losses: [{ source: "kernel_log" }] } }]);
   });
 
+  test("may have more lines than a call may have arguments", () => {
+    const watched = new WatchedHost();
+    const some = Array.from({ length: 50_000 }, () => "tsc: one line");
+    for (let times = 0; times < 4; times++) watched.tree.print(...some);
+    watched.tree.print("livepatch: forcing remaining tasks to the patched state", patched("a"));
+    watched.tree.show(WITH_A);
+    expect(watched.changes()).toEqual(["observed", "forced"]);
+    expect(watched.spool.state!.known!.next_record).toBe(200_002);
+  });
+
   test("that was overrun is a hole in its numbers, and that a Loss", () => {
     const watched = new WatchedHost();
     watched.look();
