@@ -73,6 +73,12 @@ interface TimedChange {
   not_before_unix_ms: number;
 }
 
+/** One instant on both clocks: the one may step, the other stands still while the host is suspended. */
+interface Instant {
+  unix_ms: number;
+  monotonic_ms: number;
+}
+
 export type LookResult = "done" | "again";
 
 export class HostWatch {
@@ -88,10 +94,10 @@ export class HostWatch {
   private blind_from_ms: number | null;
   /** Monotonic: when a Loss told of it last, or this process began. */
   private blind_told_ms: number;
-  /** Monotonic; null: not in this process. */
-  private looked_ms: number | null = null;
-  private read_log_ms: number | null = null;
-  private lines_from_ms: number | null = null;
+  /** Null: not in this process. */
+  private looked: Instant | null = null;
+  private read_log_at: Instant | null = null;
+  private lines_from: Instant | null = null;
   private persisted_ms = Number.NEGATIVE_INFINITY;
   private last_glance = "";
   private disk_failed = false;
@@ -147,7 +153,7 @@ export class HostWatch {
     );
     if (stable === null) return "again";
     const monotonic_ms = parts.clock.monotonic_ms();
-    if (this.looked_ms === null && this.known?.boot_id === stable.boot_id)
+    if (this.looked === null && this.known?.boot_id === stable.boot_id)
       this.held.trust(this.known.lingering.flatMap(({ name, pinned }) => (pinned ? [name] : [])));
     const snapshot = this.within_limits(this.held.settle(stable, monotonic_ms));
     const derived = derive(this.known, snapshot, this.lines);
@@ -158,7 +164,7 @@ export class HostWatch {
     if (!this.tell_look(derived, snapshot)) return "again";
     this.known = derived.next;
     this.lines = [];
-    this.looked_ms = monotonic_ms;
+    this.looked = { unix_ms: snapshot.taken_unix_ms!, monotonic_ms };
     return "done";
   }
 
@@ -181,10 +187,11 @@ export class HostWatch {
 
   /** Whether there is something about patches in it. */
   private read_log(): boolean {
+    // Before it is read: what is written while it is was not there then.
+    const begun: Instant = { unix_ms: this.now_ms(), monotonic_ms: this.parts.clock.monotonic_ms() };
     const { lines, errno } = this.parts.kmsg.read();
-    const monotonic_ms = this.parts.clock.monotonic_ms();
-    if (this.lines.length === 0) this.lines_from_ms = this.read_log_ms;
-    if (errno === null) this.read_log_ms = monotonic_ms;
+    if (this.lines.length === 0) this.lines_from = this.read_log_at;
+    if (errno === null) this.read_log_at = begun;
     if (errno !== this.blind_errno)
       this.parts.report(
         errno === null ? "the kernel's log can be read" : `the kernel's log cannot be read: ${errno}`,
@@ -370,7 +377,7 @@ export class HostWatch {
 
   /** When the log was read last. */
   private blind_from(snapshot: Snapshot): number {
-    return this.known === null ? snapshot.boot_time * 1_000 : this.instant_of(this.read_log_ms, snapshot);
+    return this.known === null ? snapshot.boot_time * 1_000 : this.instant_of(this.read_log_at, snapshot);
   }
 
   /**
@@ -403,19 +410,28 @@ export class HostWatch {
 
   private timed(derived: Derived, snapshot: Snapshot): TimedChange[] {
     const { behind_ms } = this.times;
-    const by_snapshot = this.instant_of(this.looked_ms, snapshot) - behind_ms;
-    const by_line = this.instant_of(this.lines_from_ms, snapshot) - behind_ms;
+    const by_snapshot = this.instant_of(this.looked, snapshot) - behind_ms;
+    const by_line = this.instant_of(this.lines_from, snapshot) - behind_ms;
     return derived.changes.map((change, index) => {
       if ("observed" in change) return { change, not_before_unix_ms: 0 };
-      return { change, not_before_unix_ms: derived.records[index] === null ? by_snapshot : by_line };
+      // 0 would say that it was seen as it happened.
+      return {
+        change,
+        not_before_unix_ms: Math.max(1, derived.records[index] === null ? by_snapshot : by_line),
+      };
     });
   }
 
-  /** A monotonic instant of this process in Unix milliseconds; null: the last look of the process before. */
-  private instant_of(monotonic_ms: number | null, snapshot: Snapshot): number {
+  /**
+   * An instant of this process in Unix milliseconds, as early as one of its clocks says; null: the last look of the
+   * process before.
+   */
+  private instant_of(instant: Instant | null, snapshot: Snapshot): number {
     const now_ms = snapshot.taken_unix_ms!;
-    if (monotonic_ms !== null)
-      return Math.floor(now_ms - Math.max(0, this.parts.clock.monotonic_ms() - monotonic_ms));
+    if (instant !== null) {
+      const ago_ms = Math.max(0, this.parts.clock.monotonic_ms() - instant.monotonic_ms);
+      return Math.min(instant.unix_ms, Math.floor(now_ms - ago_ms));
+    }
     const boot_ms = snapshot.boot_time * 1_000;
     const taken = this.known?.boot_id === snapshot.boot_id ? this.known.taken_unix_ms : null;
     // A clock that stepped back meanwhile: since boot is all that is known.

@@ -128,6 +128,29 @@ describe("when something happens", () => {
     }
   });
 
+  test("across a suspension, which the steady clock does not count, it is told since before it", () => {
+    const watched = new WatchedHost();
+    watched.look();
+    watched.watch.stirred();
+    watched.tree.print(...load("a"));
+    watched.tree.show(WITH_A);
+    watched.wall_ms += 8 * HOUR_MS;
+    expect(watched.look()).toMatchObject([
+      { change: "loading", not_before_ms: NOW_MS + 1_000 },
+      { change: "loaded", not_before_ms: NOW_MS + 1_000 },
+    ]);
+  });
+
+  test("behind a restart on a host that does not tell when it booted it is a span all the same", () => {
+    const watched = new WatchedHost(host([], [], { boot_time: 0 }));
+    watched.look();
+    watched.restart();
+    watched.wall_ms -= HOUR_MS;
+    watched.tree.print(...load("a"));
+    watched.tree.show(host([on("a")], [held("a")], { boot_time: 0 }));
+    expect(watched.look()[0]).toMatchObject({ change: "loading", not_before_ms: 1 });
+  });
+
   test("a loss across a clock that stepped back covers both readings", () => {
     const watched = new WatchedHost();
     watched.tree.print("tsc: one line");
