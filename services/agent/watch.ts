@@ -306,10 +306,12 @@ export class HostWatch {
     report(`a new stream begins: ${why}; ${spool.unsent.length} events are given up`);
     const from = Math.min(from_unix_ms, this.oldest_unsent_ms(now_ms));
     const all_losses = [...losses, { source: Source.SPOOL, from_unix_ms: from, to_unix_ms: now_ms }];
-    const forced =
-      this.known?.boot_id !== snapshot.boot_id
-        ? []
-        : spool.unsent.filter((event) => event.forced).map(({ bytes }) => changes_of_forced(bytes));
+    // Those of a stream before are another boot's, whose forcing ended with it.
+    const is_of_this_boot = ({ stream }: SpooledEvent) =>
+      this.known?.boot_id === snapshot.boot_id && stream === spool.state?.stream;
+    const forced = spool.unsent
+      .filter((event) => event.forced && is_of_this_boot(event))
+      .map(({ bytes }) => changes_of_forced(bytes));
     const [first, ...rest] = this.with_observed(told, state.known!, snapshot, all_losses, true);
     return this.commit(this.in_new_stream(state), [first!, ...forced.slice(-1), ...rest], true, state.known);
   }

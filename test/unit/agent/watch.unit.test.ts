@@ -387,6 +387,23 @@ describe("a new stream begins", () => {
     expect(watched.spool.unsent).toHaveLength(3);
   });
 
+  test("where events of two boots are given up, and that the kernel was forced in the one before is not told of this", () => {
+    const watched = new WatchedHost(WITH_A);
+    watched.look();
+    watched.tree.print(
+      unstart("a"),
+      "livepatch: forcing remaining tasks to the patched state",
+      unpatched("a"),
+    );
+    watched.tree.show(host([], [module_of("a")]));
+    expect(watched.changes()).toContain("forced");
+    watched.restart();
+    watched.tree.reboot(host([], [], { boot_id: "00000000-0000-4000-8000-000000000001" }));
+    expect(watched.changes()).toEqual(["observed"]);
+    watched.watch.new_stream("refused", NOW_MS);
+    expect(watched.changes()).toEqual(["observed"]);
+  });
+
   test("where the registry has something else, and what was not sent is lost with a word", () => {
     const watched = new WatchedHost(WITH_A);
     const [first] = watched.look();
