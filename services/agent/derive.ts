@@ -152,11 +152,20 @@ function differs(a: Policy, b: Policy | null): boolean {
  * The changes between `previous` and `snapshot`. `lines` are all records of the kernel's log since the last call, in
  * order, read before the snapshot was taken; only of a first call, or one in another boot, they may begin anywhere.
  * Where lines and snapshots do not explain each other the answer is an `Observed` with a Loss, never a guess.
+ * `log_was_read`: at the last call and at this one. Else lines may be of before looks that did without them.
  */
-export function derive(previous: Known | null, snapshot: Snapshot, lines: readonly Line[]): Derived {
+export function derive(
+  previous: Known | null,
+  snapshot: Snapshot,
+  lines: readonly Line[],
+  log_was_read = true,
+): Derived {
   const earlier = previous !== null && previous.boot_id === snapshot.boot_id ? previous : null;
   const livepatching = snapshot.livepatching ?? "supported";
-  const { fresh, hole } = unread(lines, earlier?.next_record ?? null);
+  const { fresh, hole: missing } = unread(lines, earlier?.next_record ?? null);
+  // What they tell, snapshots may have told already.
+  const is_late = !log_was_read && fresh.length > 0;
+  const hole = missing ?? (is_late ? "kernel log records that were not read when they came" : null);
   // Behind a hole nothing that was open before can be trusted to be open still.
   const is_continued = earlier !== null && hole === null;
   const running = earlier && transition_on(earlier.stack);
@@ -166,7 +175,7 @@ export function derive(previous: Known | null, snapshot: Snapshot, lines: readon
     is_continued ? running : null,
     shown_transition(snapshot) ?? running,
   );
-  const reads_log = fresh.length > 0 || (earlier?.next_record ?? null) !== null;
+  const reads_log = log_was_read && (fresh.length > 0 || (earlier?.next_record ?? null) !== null);
   const said = last_said(earlier?.stack ?? [], facts, reads_log && hole === null);
   const shown = shown_stack(snapshot, said);
 
@@ -222,7 +231,10 @@ export function derive(previous: Known | null, snapshot: Snapshot, lines: readon
       });
     }
     const baseline: Told = { change: { observed: observe(next, snapshot, losses) }, record: null };
-    const own = own_changes(facts);
+    // Where no line of this boot was read before, nobody knows which refusals were told already; that this boot was
+    // forced can be said twice.
+    const is_first_reading = cause === "first" || (is_late && earlier?.next_record === null);
+    const own = own_changes(facts).filter(({ change }) => !is_first_reading || "forced" in change);
     if (earlier !== null) {
       // A forcing belongs where its patch is on the stack: before, or only after.
       const is_of_now = ({ change }: Told) =>
@@ -230,10 +242,8 @@ export function derive(previous: Known | null, snapshot: Snapshot, lines: readon
       const told = [...own.filter((t) => !is_of_now(t)), baseline, ...own.filter(is_of_now)];
       return derived(told, next, { cause, detail });
     }
-    // A new stream begins with Observed, and in a new boot only Observed ends the old boot's `forced`. On a first
-    // look nobody knows which refusals were told already; that this boot was forced can be said twice.
-    const told = cause === "first" ? own.filter(({ change }) => "forced" in change) : own;
-    return derived([baseline, ...told], next, { cause, detail });
+    // A new stream begins with Observed, and in a new boot only Observed ends the old boot's `forced`.
+    return derived([baseline, ...own], next, { cause, detail });
   };
 
   if (previous === null) return observed("first", "nothing is known of before");

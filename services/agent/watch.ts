@@ -156,7 +156,8 @@ export class HostWatch {
     if (this.looked === null && this.known?.boot_id === stable.boot_id)
       this.held.trust(this.known.lingering.flatMap(({ name, pinned }) => (pinned ? [name] : [])));
     const snapshot = this.within_limits(this.held.settle(stable, monotonic_ms));
-    const derived = derive(this.known, snapshot, this.lines);
+    const log_was_read = this.blind_errno === null && this.blind_from_ms === null;
+    const derived = derive(this.known, snapshot, this.lines, log_was_read);
     if (this.is_doubtful(derived) && this.doubts++ < DOUBTS_MAX) return "again";
     this.doubts = 0;
     if (derived.baseline && derived.baseline.cause !== "first")
@@ -413,7 +414,10 @@ export class HostWatch {
   private timed(derived: Derived, snapshot: Snapshot): TimedChange[] {
     const { behind_ms } = this.times;
     const by_snapshot = this.instant_of(this.looked, snapshot) - behind_ms;
-    const by_line = this.instant_of(this.lines_from, snapshot) - behind_ms;
+    const is_late = this.lines_from === null && this.blind_from_ms !== null;
+    // The process before did not read them either, and not since when it did.
+    const lines_from_ms = is_late ? snapshot.boot_time * 1_000 : this.instant_of(this.lines_from, snapshot);
+    const by_line = lines_from_ms - behind_ms;
     return derived.changes.map((change, index) => {
       if ("observed" in change) return { change, not_before_unix_ms: 0 };
       // 0 would say that it was seen as it happened.

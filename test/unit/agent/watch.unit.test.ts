@@ -275,6 +275,47 @@ describe("a log that cannot be read", () => {
     expect(watched.said).toEqual(["the kernel's log cannot be read: EPERM", "the kernel's log can be read"]);
   });
 
+  test.each([
+    ["the same process", false],
+    ["the next one", true],
+  ])("read for the first time by %s tells no load of before as a new one", (_, restarts) => {
+    const watched = new WatchedHost();
+    watched.tree.print(...load("a"), "livepatch: forcing remaining tasks to the patched state");
+    watched.tree.print(unstart("a"), unpatched("a"), "Loading of unsigned module is rejected");
+    watched.unreadable.set("/dev/kmsg", "EPERM");
+    watched.look();
+    watched.unreadable.clear();
+    if (restarts) watched.restart();
+    const events = watched.look();
+    // That this boot was forced is known only now; when it was, is not.
+    expect(events.map(({ change }) => change).sort()).toEqual(["forced", "observed"]);
+    expect(events.find(({ change }) => change === "forced")).toMatchObject({
+      not_before_ms: BOOT_TIME_S * 1_000,
+    });
+  });
+
+  test("read again tells nothing anew that looks without it told", () => {
+    const watched = new WatchedHost();
+    watched.tree.print("tsc: one line");
+    watched.look();
+    watched.unreadable.set("/dev/kmsg", "EPERM");
+    watched.look();
+    watched.tree.print(enable("a"), start("a"));
+    watched.tree.show(host([on("a", { transition: 1 })], [held("a")]));
+    expect(watched.changes()).toEqual(["loading"]);
+    // Without lines the direction is what sysfs shows.
+    watched.tree.print(unstart("a"));
+    watched.tree.show(host([on("a", { enabled: 0, transition: 1 })], [held("a")]));
+    expect(watched.changes()).toEqual(["reversed"]);
+    watched.tree.print(unpatched("a"));
+    watched.tree.show(host([], [module_of("a")]));
+    expect(watched.changes()).toEqual(["disabled"]);
+    watched.tree.show(host());
+    expect(watched.changes()).toEqual(["removed"]);
+    watched.unreadable.clear();
+    expect(watched.changes()).toEqual(["observed"]);
+  });
+
   test("still has its Loss after a restart", () => {
     const watched = new WatchedHost(WITH_A);
     watched.look();
