@@ -92,8 +92,6 @@ export class HostWatch {
   private blind_errno: string | null = null;
   /** Since when nothing was read of the log and no Loss tells of it. */
   private blind_from_ms: number | null;
-  /** Monotonic: when a Loss told of it last, or this process began. */
-  private blind_told_ms: number;
   /** Null: not in this process. */
   private looked: Instant | null = null;
   private read_log_at: Instant | null = null;
@@ -107,7 +105,6 @@ export class HostWatch {
     this.times = new EventTimes(parts.clock);
     this.known = spool.state?.known ?? null;
     this.blind_from_ms = spool.state?.blind_since_unix_ms ?? null;
-    this.blind_told_ms = parts.clock.monotonic_ms();
     if (spool.state) {
       inbox?.remove(spool.state.taken);
       if (spool.state.host_id !== host_id)
@@ -230,8 +227,7 @@ export class HostWatch {
     const refusals = spool.state === null ? [] : (inbox?.refusals() ?? []);
     const told = [...this.timed(derived, snapshot), ...refusals.map(({ refusal }) => timed_refusal(refusal))];
     const begins = this.known === null || derived.baseline?.cause === "another_boot" || this.restart !== null;
-    if (this.blind_errno !== null) this.blind_from_ms ??= this.blind_from(snapshot);
-    const blind_since = this.blind_from_ms;
+    const blind_since = this.blind_from_ms ?? (this.blind_errno === null ? null : this.blind_from(snapshot));
     const losses: Loss[] = [];
     if (this.known === null)
       // Whoever told of this host before, or nobody: between boot and now it was not this spool.
@@ -241,7 +237,7 @@ export class HostWatch {
 
     const is_blind_due =
       blind_since !== null &&
-      (this.blind_errno === null || this.parts.clock.monotonic_ms() - this.blind_told_ms >= BLIND_REPORT_MS);
+      (this.blind_errno === null || this.blind_from_ms === null || now_ms - blind_since >= BLIND_REPORT_MS);
     const observes =
       begins || this.is_daily() || is_blind_due || this.wants_observed || this.pins_differ(derived.next);
     let changes = observes ? this.with_observed(told, derived.next, snapshot, losses, begins) : told;
@@ -277,10 +273,7 @@ export class HostWatch {
     inbox?.remove(state.taken);
     this.blind_from_ms = state.blind_since_unix_ms;
     this.restart = null;
-    if (has_observed) {
-      this.wants_observed = false;
-      this.blind_told_ms = this.parts.clock.monotonic_ms();
-    }
+    if (has_observed) this.wants_observed = false;
     return true;
   }
 

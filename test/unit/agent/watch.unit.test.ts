@@ -294,6 +294,24 @@ describe("a log that cannot be read", () => {
     });
   });
 
+  test("is a Loss at once when it cannot be read any more, and every hour though each process is a shorter one", () => {
+    const watched = new WatchedHost();
+    watched.tree.print("tsc: one line");
+    watched.look();
+    watched.unreadable.set("/dev/kmsg", "EPERM");
+    const [blind] = watched.look();
+    const losses = [
+      { source: "kernel_log", from_unix_ms: String(NOW_MS + 1_000), to_unix_ms: String(NOW_MS + 2_000) },
+    ];
+    expect(blind).toMatchObject({ change: "observed", body: { losses } });
+    for (let restarts = 0; restarts < 2; restarts++) {
+      expect(watched.look()).toEqual([]);
+      watched.restart();
+      watched.pass(BLIND_REPORT_MS / 2);
+    }
+    expect(watched.look()).toMatchObject([{ body: { losses: [{ from_unix_ms: String(NOW_MS + 2_000) }] } }]);
+  });
+
   test("read again tells nothing anew that looks without it told", () => {
     const watched = new WatchedHost();
     watched.tree.print("tsc: one line");
