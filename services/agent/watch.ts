@@ -391,12 +391,20 @@ export class HostWatch {
     const observed = observe(
       next,
       snapshot,
-      [...given, ...losses].map((loss) => ordered(loss, this.times.behind_ms)),
+      [...given, ...losses].map((loss) => ordered(loss, this.times.behind_ms, this.earliest_ms(snapshot))),
     );
     const timed: TimedChange = { change: { observed }, not_before_unix_ms: 0 };
     if (begins) return [timed, ...told.filter(({ change }) => is_of_no_stack(change))];
     const at = told.findIndex(({ change }) => "observed" in change);
     return at < 0 ? [...told, timed] : told.map((other, index) => (index === at ? timed : other));
+  }
+
+  /** Before what a look of an earlier process saw, whatever the clock said then. */
+  private earliest_ms({ boot_id, boot_time }: Snapshot): number {
+    const boot_ms = boot_time * 1_000;
+    if (this.known === null || this.known.boot_id === boot_id) return boot_ms;
+    // That was before this boot, and behind what the registry has acknowledged.
+    return Math.min(boot_ms, this.parts.spool.state?.floor_unix_ms || boot_ms);
   }
 
   private pins_differ(next: Known): boolean {
@@ -448,10 +456,11 @@ function changes_of_forced(bytes: Uint8Array): TimedChange {
   return { change: { forced: forced! }, not_before_unix_ms: 0 };
 }
 
-/** Losses on a clock that stepped back lie between its two readings all the same. */
-function ordered({ source, from_unix_ms, to_unix_ms }: Loss, behind_ms: number): Loss {
+/** A loss that ends before it begins is one of a clock that stepped back while nobody looked: all that it can be. */
+function ordered({ source, from_unix_ms, to_unix_ms }: Loss, behind_ms: number, earliest_ms: number): Loss {
   const [from, to] = [Math.max(0, Number(from_unix_ms ?? 0) - behind_ms), Number(to_unix_ms ?? 0)];
-  return { source: source!, from_unix_ms: Math.min(from, to), to_unix_ms: Math.max(from, to) };
+  if (from <= to) return { source: source!, from_unix_ms: from, to_unix_ms: to };
+  return { source: source!, from_unix_ms: Math.min(earliest_ms, to), to_unix_ms: from };
 }
 
 function is_of_no_stack(change: Change): boolean {

@@ -168,6 +168,42 @@ describe("when something happens", () => {
   });
 });
 
+describe("a loss across a clock that stepped back while nobody looked", () => {
+  test("begins with the boot, and ends with what the clock said before", () => {
+    const watched = new WatchedHost();
+    watched.tree.print("tsc: one line");
+    watched.look();
+    watched.restart();
+    watched.wall_ms -= HOUR_MS;
+    watched.tree.lose(3);
+    watched.tree.print("tsc: another line");
+    expect(watched.look()[0]!.body.losses).toEqual([
+      {
+        source: "kernel_log",
+        from_unix_ms: String(BOOT_TIME_S * 1_000),
+        to_unix_ms: String(NOW_MS + 1_000),
+      },
+    ]);
+  });
+
+  test("begins with what was acknowledged, if that was in the boot before", () => {
+    const watched = new WatchedHost();
+    watched.look();
+    watched.acknowledge(NOW_MS - 2 * HOUR_MS);
+    watched.restart();
+    watched.wall_ms -= HOUR_MS;
+    const boot_time = (watched.wall_ms - 60_000) / 1_000;
+    watched.tree.reboot(host([], [], { boot_id: "00000000-0000-4000-8000-000000000001", boot_time }));
+    expect(watched.look()[0]!.body.losses).toEqual([
+      {
+        source: "kernel_log",
+        from_unix_ms: String(NOW_MS - 2 * HOUR_MS),
+        to_unix_ms: String(NOW_MS + 1_000),
+      },
+    ]);
+  });
+});
+
 describe("not every state is what it seems", () => {
   const loading_module = module_of("b", { refcount: 1, state: "Loading" });
 
