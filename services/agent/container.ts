@@ -5,8 +5,14 @@ import { shorten } from "../events/place.js";
 import { Problem } from "../events/problem.js";
 import { errno_of, type HostRoot } from "./host_files.js";
 
-/** PROC_PID_INIT_INO of include/linux/proc_ns.h: the first pid namespace of a kernel. */
-const FIRST_PID_NAMESPACE = "pid:[4026531836]";
+/**
+ * PROC_PID_INIT_INO and PROC_UTS_INIT_INO of include/linux/proc_ns.h: the first namespaces of a kernel. With the host's
+ * processes in sight (a pod's hostPID) a container still has a name of its own, and not each runtime leaves a mark.
+ */
+const FIRST_NAMESPACES = [
+  { path: "/proc/self/ns/pid", first: "pid:[4026531836]", of: "process namespace" },
+  { path: "/proc/self/ns/uts", first: "uts:[4026531838]", of: "namespace of host names" },
+];
 /** What podman, docker and systemd-nspawn leave in every container. */
 const MARKS = ["/run/.containerenv", "/.dockerenv", "/run/host/container-manager"];
 const HOSTNAME = "/proc/sys/kernel/hostname";
@@ -15,12 +21,13 @@ const NO_NAMES = ["", "(none)", "localhost", "localhost.localdomain"];
 
 /** What says so, or null. `link` reads a symbolic link, as readlink(2). */
 export function container_sign(root: HostRoot, link: (path: string) => string = readlinkSync): string | null {
-  try {
-    const namespace = link("/proc/self/ns/pid");
-    if (namespace !== FIRST_PID_NAMESPACE)
-      return `its process namespace is ${namespace}, not the kernel's first`;
-  } catch (error) {
-    errno_of(error);
+  for (const { path, first, of } of FIRST_NAMESPACES) {
+    try {
+      const namespace = link(path);
+      if (namespace !== first) return `its ${of} is ${namespace}, not the kernel's first`;
+    } catch (error) {
+      errno_of(error);
+    }
   }
   for (const mark of MARKS) {
     try {

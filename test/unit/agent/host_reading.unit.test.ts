@@ -309,11 +309,14 @@ describe("a host's name", () => {
       expect(() => name_of(id, false, null)).toThrow("--host-id");
   });
 
-  test("is a container's where the process namespace is not the first, or a mark is there", () => {
-    const first = () => "pid:[4026531836]";
+  test("is a container's where a namespace is not the first, or a mark is there", () => {
+    const first = (path: string) => (path.endsWith("pid") ? "pid:[4026531836]" : "uts:[4026531838]");
     const bare = host_root(new HostTree(temporary_directory()).root);
     expect(container_sign(bare, first)).toBeNull();
     expect(container_sign(bare, () => "pid:[4026532281]")).toContain("4026532281");
+    // A pod that shares the host's processes, and has its own name.
+    const of_pod = (path: string) => (path.endsWith("uts") ? "uts:[4026532280]" : first(path));
+    expect(container_sign(bare, of_pod)).toContain("4026532280");
     const marked = temporary_directory();
     writeFileSync(join(marked, ".dockerenv"), "");
     expect(container_sign(host_root(marked), first)).toContain("/.dockerenv");
