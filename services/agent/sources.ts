@@ -33,6 +33,9 @@ interface SourceCheck {
   advice: string;
 }
 
+/** A kernel that has it has the directory; what is mounted there has files. A container's /sys comes without. */
+const SECURITYFS = "/sys/kernel/security";
+
 const IN_SIGHT =
   "run on the host, or with its /sys and /proc in sight (a pod: hostPID, --root of the host's mount)";
 
@@ -136,10 +139,22 @@ export function check_sources(root: HostRoot, open_log: () => KmsgFile): SourceR
 
 function is_mounted(root: HostRoot, source: string): boolean {
   try {
+    if (source.startsWith(SECURITYFS)) return !is_empty(root, SECURITYFS);
     root.stat(source.startsWith("/sys") ? "/sys/kernel" : "/proc/sys/kernel");
     return true;
   } catch (error) {
     errno_of(error);
     return false;
+  }
+}
+
+/** Not there is not empty. */
+function is_empty(root: HostRoot, directory: string): boolean {
+  root.stat("/sys/kernel");
+  try {
+    return root.names(directory).length === 0;
+  } catch (error) {
+    if (errno_of(error) === "ENOENT") return false;
+    throw error;
   }
 }

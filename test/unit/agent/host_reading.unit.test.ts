@@ -350,6 +350,26 @@ describe("the check of sources", () => {
   });
 });
 
+describe("the check of lockdown", () => {
+  const access_of = (files: (root: string) => void) => {
+    const root = temporary_directory();
+    mkdirSync(join(root, "sys/kernel"), { recursive: true });
+    files(root);
+    const reports = check_sources(host_root(root), () => open_kmsg(join(root, "none")));
+    return reports.find(({ source }) => source.endsWith("lockdown"))!.access;
+  };
+
+  test("tells a kernel without it from a securityfs that is not mounted", () => {
+    expect(access_of(() => {})).toBe("absent");
+    expect(access_of((root) => mkdirSync(join(root, "sys/kernel/security")))).toBe("unreadable");
+    const without_lockdown = (root: string) => {
+      mkdirSync(join(root, "sys/kernel/security"));
+      writeFileSync(join(root, "sys/kernel/security/lsm"), "capability");
+    };
+    expect(access_of(without_lockdown)).toBe("absent");
+  });
+});
+
 describe("a loader's refusal", () => {
   test.each([
     ["insmod: ERROR: could not insert module kp.ko: File exists", "EEXIST"],
