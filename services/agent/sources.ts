@@ -94,11 +94,21 @@ function checks(root: HostRoot, open_log: () => KmsgFile): SourceCheck[] {
     {
       source: "/proc/*/task/*/patch_state",
       read: () => root.text("/proc/1/task/1/patch_state"),
-      may_be_absent: true,
+      // Its own is there if any is: other users' tasks may be out of sight.
+      may_be_absent: !is_there(root, "/proc/self/patch_state"),
       without: "who holds up a transition: `stalled` has no tasks",
-      advice: "root or CAP_DAC_READ_SEARCH; a unit: ProtectProc=default",
+      advice: "root or CAP_DAC_READ_SEARCH; a unit: ProtectProc=default; /proc without hidepid",
     },
   ];
+}
+
+function is_there(root: HostRoot, path: string): boolean {
+  try {
+    root.stat(path);
+    return true;
+  } catch (error) {
+    return errno_of(error) !== "ENOENT";
+  }
 }
 
 /** A kernel without them may be one without modules. */

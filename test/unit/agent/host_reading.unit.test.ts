@@ -350,6 +350,20 @@ describe("the check of sources", () => {
   });
 });
 
+test("the check of sources tells tasks that are out of sight from a kernel without livepatching", () => {
+  const root = temporary_directory();
+  mkdirSync(join(root, "proc/self"), { recursive: true });
+  mkdirSync(join(root, "proc/sys/kernel"), { recursive: true });
+  const access = () =>
+    check_sources(host_root(root), () => open_kmsg(join(root, "none"))).find(({ source }) =>
+      source.endsWith("patch_state"),
+    )!.access;
+  expect(access()).toBe("absent");
+  // As under hidepid=2, or ProtectProc=invisible.
+  writeFileSync(join(root, "proc/self/patch_state"), "-1\n");
+  expect(access()).toBe("unreadable");
+});
+
 describe("the check of lockdown", () => {
   const access_of = (files: (root: string) => void) => {
     const root = temporary_directory();
