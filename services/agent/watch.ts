@@ -201,7 +201,9 @@ export class HostWatch {
   }
 
   /** Torn by what happened meanwhile, or a file that cannot be read for a moment. */
-  private is_doubtful({ baseline }: Derived): boolean {
+  private is_doubtful({ baseline, next }: Derived): boolean {
+    // A boot without an id is one whose file could not be read.
+    if (baseline?.cause === "another_boot") return next.boot_id === "";
     return baseline?.cause === "unexplained" || baseline?.cause === "livepatching";
   }
 

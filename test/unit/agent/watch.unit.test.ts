@@ -274,6 +274,17 @@ describe("not every state is what it seems", () => {
     expect(watched.said).toEqual([]);
   });
 
+  test("a boot that cannot be read for a moment is no other boot", () => {
+    const watched = new WatchedHost(WITH_A);
+    watched.look();
+    watched.unreadable.set("/proc/sys/kernel/random/boot_id", "EMFILE");
+    expect(watched.watch.look()).toBe("again");
+    watched.unreadable.clear();
+    expect(watched.changes()).toEqual([]);
+    watched.unreadable.set("/proc/sys/kernel/random/boot_id", "EMFILE");
+    expect(watched.look()).toMatchObject([{ sequence: 1, body: { livepatching: "unreadable" } }]);
+  });
+
   test("what makes no sense however often it is looked at is an Observed with its Loss", () => {
     const watched = new WatchedHost(WITH_A);
     watched.look();
