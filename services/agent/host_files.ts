@@ -1,6 +1,7 @@
 /** A host's files below a root, and what a snapshot needs of them. Reads only; what cannot be read is named with its errno. */
 import { type BigIntStats, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { BUILD_ID_BYTES_MAX } from "../events/limits.js";
 import type { LivepatchingName, Policy, ShownModule, ShownPatch, Snapshot } from "./snapshot.js";
 
 /** Where a host's /sys and /proc are read; every method throws an error with an errno's name as `code`. */
@@ -104,7 +105,10 @@ const NOTE_HEAD_BYTES = 12;
 /** NT_GNU_BUILD_ID of elf.h. */
 const BUILD_ID_NOTE = 3;
 
-/** Lower-case hex of the GNU build id in an ELF note section, of either byte order; undefined where there is none. */
+/**
+ * Lower-case hex of the GNU build id in an ELF note section, of either byte order; undefined where there is none, or one
+ * that is longer than any event may have (ld --build-id=0x… takes any length).
+ */
 export function build_id_of_notes(notes: Uint8Array): string | undefined {
   const view = new DataView(notes.buffer, notes.byteOffset, notes.byteLength);
   for (const little_endian of [true, false]) {
@@ -116,7 +120,9 @@ export function build_id_of_notes(notes: Uint8Array): string | undefined {
       if (start + bytes > notes.length) break;
       const name = Buffer.from(notes.subarray(at + NOTE_HEAD_BYTES, at + NOTE_HEAD_BYTES + name_bytes));
       if (type === BUILD_ID_NOTE && name.toString("latin1") === "GNU\0")
-        return Buffer.from(notes.subarray(start, start + bytes)).toString("hex");
+        return bytes > BUILD_ID_BYTES_MAX
+          ? undefined
+          : Buffer.from(notes.subarray(start, start + bytes)).toString("hex");
       at = start + aligned(bytes);
     }
   }

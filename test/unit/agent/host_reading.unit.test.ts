@@ -106,6 +106,11 @@ describe("a build id", () => {
       expect(build_id_of_notes(note.subarray(0, end))).toBeUndefined();
     expect(build_id_of_notes(Buffer.alloc(64, 0xff))).toBeUndefined();
   });
+
+  test("is none where it is longer than an event may have, which would keep all others from being taken", () => {
+    expect(build_id_of_notes(build_id_note("ab".repeat(64)))).toBe("ab".repeat(64));
+    expect(build_id_of_notes(build_id_note("ab".repeat(65)))).toBeUndefined();
+  });
 });
 
 describe("a stable snapshot", () => {
