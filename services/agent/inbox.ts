@@ -47,7 +47,8 @@ export class Inbox {
   }
 
   remove(files: readonly string[]): void {
-    for (const file of files) rmSync(join(this.spool_directory, DIRECTORY, file), { force: true });
+    for (const file of files)
+      rmSync(join(this.spool_directory, DIRECTORY, file), { force: true, recursive: true });
   }
 
   private files(): string[] {

@@ -1,5 +1,5 @@
 /** What an agent tells of a host, look by look, from files as a kernel shows them. */
-import { readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { report_refusal } from "#services/agent/inbox.js";
@@ -553,6 +553,7 @@ describe("a refusal that only the loader saw", () => {
     watched.look();
     report_refusal(watched.directory, { name: "x".repeat(56), errno: "EEXIST", time_unix_ms: 1 });
     report_refusal(watched.directory, { name: "kp_9", errno: "no errno", time_unix_ms: 1 });
+    mkdirSync(join(watched.directory, "inbox", "1.json"));
     expect(watched.look()).toEqual([]);
     expect(readdirSync(join(watched.directory, "inbox"))).toEqual([]);
   });
