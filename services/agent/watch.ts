@@ -30,6 +30,8 @@ const { Source, Reason } = klpstate.v1;
 
 /** How often a look that makes no sense is repeated before it is believed: what was torn is whole by then. */
 export const DOUBTS_MAX = 3;
+/** So many looks in a row that are torn are said to be: a load or two does not make as many. */
+export const TORN_MAX = 5;
 /** While the log cannot be read, so often a Loss says so. */
 export const BLIND_REPORT_MS = 3_600_000;
 /** A span that changed nothing is written down so often: after a crash no more than that is uncertain. */
@@ -99,6 +101,9 @@ export class HostWatch {
   private persisted_ms = Number.NEGATIVE_INFINITY;
   private last_glance = "";
   private disk_failed = false;
+  /** Looks in a row of which no two readings were equal. */
+  private torn = 0;
+  private is_over_limits = false;
 
   constructor(private readonly parts: WatchParts) {
     const { spool, inbox, host_id } = parts;
@@ -148,7 +153,12 @@ export class HostWatch {
       () => parts.reader.read(),
       () => this.now_ms(),
     );
-    if (stable === null) return "again";
+    if (stable === null) {
+      if (++this.torn === TORN_MAX)
+        parts.report("the host's livepatches change faster than they can be read: nothing is told meanwhile");
+      return "again";
+    }
+    this.torn = 0;
     const monotonic_ms = parts.clock.monotonic_ms();
     if (this.looked === null && this.known?.boot_id === stable.boot_id)
       this.held.trust(this.known.lingering.flatMap(({ name, pinned }) => (pinned ? [name] : [])));
@@ -210,10 +220,13 @@ export class HostWatch {
   /** A host beyond what an event can say is one that cannot be read, and not one with less. */
   private within_limits(snapshot: Snapshot): Snapshot {
     const { patches, modules } = snapshot;
-    if (patches.length <= STACK_ENTRIES_MAX && modules.length <= LINGERING_ENTRIES_MAX) return snapshot;
-    this.parts.report(
-      `${patches.length} patches and ${modules.length} livepatch modules are over the limits`,
-    );
+    const was_over_limits = this.is_over_limits;
+    this.is_over_limits = patches.length > STACK_ENTRIES_MAX || modules.length > LINGERING_ENTRIES_MAX;
+    if (!this.is_over_limits) return snapshot;
+    if (!was_over_limits)
+      this.parts.report(
+        `${patches.length} patches and ${modules.length} livepatch modules are over the limits`,
+      );
     return { ...snapshot, patches: [], modules: [], livepatching: "unreadable" };
   }
 

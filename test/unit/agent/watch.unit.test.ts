@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { report_refusal } from "#services/agent/inbox.js";
 import { DAY_MS } from "#services/agent/pace.js";
-import { BLIND_REPORT_MS, DOUBTS_MAX } from "#services/agent/watch.js";
+import { BLIND_REPORT_MS, DOUBTS_MAX, TORN_MAX } from "#services/agent/watch.js";
 import { BOOT_TIME_S, host, module_of, on } from "./host_tree.js";
 import { NOW_MS, WatchedHost } from "./watch_fixtures.js";
 
@@ -272,6 +272,26 @@ describe("not every state is what it seems", () => {
     watched.tree.show(host([], [module_of("a")]));
     expect(watched.changes()).toEqual(["disabling", "disabled"]);
     expect(watched.said).toEqual([]);
+  });
+
+  test("what stays torn, or is over the limits, is said once and not at every look", () => {
+    const watched = new WatchedHost(WITH_A);
+    watched.look();
+    watched.unreadable.set("/sys/kernel/livepatch/a/enabled", "ENODEV");
+    for (let looks = 0; looks < 2 * TORN_MAX; looks++) expect(watched.watch.look()).toBe("again");
+    expect(watched.said).toEqual([expect.stringContaining("faster than they can be read")]);
+    watched.unreadable.clear();
+    expect(watched.look()).toEqual([]);
+
+    const names = Array.from({ length: 65 }, (_, index) => `p${index}`);
+    const crowded = new WatchedHost(
+      host(
+        names.map((name) => on(name)),
+        names.map(held),
+      ),
+    );
+    for (let looks = 0; looks < 3; looks++) crowded.look();
+    expect(crowded.said).toEqual(["65 patches and 65 livepatch modules are over the limits"]);
   });
 
   test("a boot that cannot be read for a moment is no other boot", () => {
