@@ -57,9 +57,14 @@ interface ReadLine {
   line: KernelLine;
 }
 
+/** The lines behind `at`. Not a copy of them: who asks for each of a long log's lines looks at a few. */
+function* behind(read: readonly ReadLine[], at: number): Generator<KernelLine> {
+  for (let later = at + 1; later < read.length; later++) yield read[later]!.line;
+}
+
 /** Whether what the kernel said at `at` was about a target module's load, and not about a livepatch's. */
 function is_about_target_module(read: readonly ReadLine[], at: number): boolean {
-  for (const { line } of read.slice(at + 1)) {
+  for (const line of behind(read, at)) {
     if (line.kind === "object_trouble") return true;
     // All that livepatch does under klp_mutex is printed in one piece; only the loader's lines and
     // `not marked` (klp_enable_patch, before it takes the mutex) can come in between.
@@ -72,20 +77,21 @@ function is_about_target_module(read: readonly ReadLine[], at: number): boolean 
 function is_taken_back(read: readonly ReadLine[], at: number): boolean {
   const applied = read[at]!.line;
   if (applied.kind !== "object") return false;
-  const next = read
-    .slice(at + 1)
-    .find(({ line }) => line.kind !== "cause" && line.kind !== "object_trouble")?.line;
-  return (
-    next?.kind === "object" &&
-    next.change === klpstate.v1.Kind.REFUSED &&
-    next.name === applied.name &&
-    next.object === applied.object
-  );
+  for (const next of behind(read, at)) {
+    if (next.kind === "cause" || next.kind === "object_trouble") continue;
+    return (
+      next.kind === "object" &&
+      next.change === klpstate.v1.Kind.REFUSED &&
+      next.name === applied.name &&
+      next.object === applied.object
+    );
+  }
+  return false;
 }
 
 /** The transition that the line at `at`, which names none, is about, if only lines behind it tell. */
 function next_completed(read: readonly ReadLine[], at: number): Transition | null {
-  for (const { line } of read.slice(at + 1)) {
+  for (const line of behind(read, at)) {
     if (line.kind === "complete") return { name: line.name, to: line.to };
   }
   return null;

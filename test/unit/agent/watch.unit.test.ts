@@ -414,6 +414,16 @@ describe("a log that cannot be read", () => {
     expect(watched.look()).toMatchObject([{ body: { losses: [{ source: "kernel_log" }] } }]);
   });
 
+  test("may be long and all about patches: a look's work grows with its lines, not with their square", () => {
+    const watched = new WatchedHost(WITH_A);
+    watched.unreadable.set("/dev/kmsg", "EPERM");
+    watched.look();
+    watched.unreadable.clear();
+    const some = Array.from({ length: 50_000 }, () => "livepatch: applying patch 'a' to loading module 'x'");
+    for (let times = 0; times < 4; times++) watched.tree.print(...some);
+    expect(watched.changes()).toEqual(["observed"]);
+  });
+
   test("may have more lines than a call may have arguments", () => {
     const watched = new WatchedHost();
     const some = Array.from({ length: 50_000 }, () => "tsc: one line");
