@@ -1,5 +1,6 @@
 /** `klpstate load`: loads a livepatch on this host, if the registry says that the kernel will take it. */
 import { spawnSync } from "node:child_process";
+import { resolve } from "node:path";
 import type { Command } from "commander";
 import { container_sign, host_identity } from "../agent/container.js";
 import { host_root } from "../agent/host_files.js";
@@ -112,7 +113,7 @@ async function insmod(
   // What is there already is of other loads.
   log.read();
   const time_unix_ms = Date.now();
-  const loader = spawnSync("insmod", [file], {
+  const loader = spawnSync("insmod", [resolve(file)], {
     env: { ...terminal.env, LC_ALL: "C" },
     stdio: ["ignore", "ignore", "pipe"],
     encoding: "utf8",
