@@ -92,9 +92,23 @@ export function last_said(
   return said;
 }
 
-function phase_of(patch: ShownPatch, said: LastSaid | undefined): PhaseName | null {
-  // A patch that leaves shows 0 and 0 until its directory is gone; so does one that klp_init_patch has just made.
-  if (!patch.transition) return patch.enabled ? "enabled" : null;
+function is_being_replaced(
+  patch: ShownPatch,
+  said: LastSaid | undefined,
+  others: readonly ShownPatch[],
+): boolean {
+  if (!said?.lines_tell || said.what !== "patched") return false;
+  return others.some(({ name, enabled, transition }) => name !== patch.name && enabled && transition);
+}
+
+function phase_of(
+  patch: ShownPatch,
+  said: LastSaid | undefined,
+  others: readonly ShownPatch[],
+): PhaseName | null {
+  // A patch that leaves shows 0 and 0 until its directory is gone; so does one that klp_init_patch has just made, and,
+  // while post_patch runs of the one that replaces it, one that is still there (klp_unpatch_replaced_patches).
+  if (!patch.transition) return patch.enabled || is_being_replaced(patch, said, others) ? "enabled" : null;
   if (said === undefined) return patch.enabled ? "enabling" : null;
   // `enabled` turns after the line of a transition that begins (__klp_enable_patch, __klp_disable_patch), before that
   // of one that is reversed (klp_reverse_transition), and `transition` is 1 while pre_unpatch still runs and behind the
@@ -138,8 +152,11 @@ export function replace_of(snapshot: Snapshot, name: string): boolean | undefine
 /** The stack that the snapshot shows, oldest first. `said` tells a patch that is leaving from one that is not there yet. */
 export function shown_stack(snapshot: Snapshot, said: ReadonlyMap<string, LastSaid>): StackPatch[] {
   // Before they are sorted: a patch that has left may show the stack_order of another.
-  const phases = new Map(snapshot.patches.map((patch) => [patch, phase_of(patch, said.get(patch.name))]));
-  const on_stack = snapshot.patches.filter((patch) => phases.get(patch) !== null);
+  const { patches } = snapshot;
+  const phases = new Map(
+    patches.map((patch) => [patch, phase_of(patch, said.get(patch.name), patches)] as const),
+  );
+  const on_stack = patches.filter((patch) => phases.get(patch) !== null);
   return on_stack.sort(by_age(snapshot)).map((patch) => ({
     name: patch.name,
     phase: phases.get(patch)!,
@@ -151,7 +168,8 @@ export function shown_stack(snapshot: Snapshot, said: ReadonlyMap<string, LastSa
 /** Names of patches that have a directory but are not on the stack yet. */
 export function shown_pending(snapshot: Snapshot, said: ReadonlyMap<string, LastSaid>): string[] {
   return snapshot.patches
-    .filter((patch) => !patch.enabled && patch.transition && phase_of(patch, said.get(patch.name)) === null)
+    .filter(({ enabled, transition }) => !enabled && transition)
+    .filter((patch) => phase_of(patch, said.get(patch.name), snapshot.patches) === null)
     .map(({ name }) => name);
 }
 

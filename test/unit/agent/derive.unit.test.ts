@@ -367,6 +367,21 @@ describe("a transition whose line and `enabled` are not of one moment", () => {
     expect(host.known.stack.map(({ phase }) => phase)).toEqual(["enabled"]);
   });
 
+  test("is not over while post_patch runs of the patch that replaces, though the earlier one shows 0 and 0", () => {
+    const host = new Host();
+    host.tell(load("a"), shows([on("a")], ["a"]));
+    const replacing = on("b", { transition: 1, replace: 1 });
+    host.tell([enable("b"), start("b")], shows([on("a"), replacing], ["b", "a"]));
+    expect(host.tell([], shows([leaving("a"), replacing], ["b", "a"]))).toEqual([]);
+    expect(host.known.stack.map(({ name, phase }) => `${name} ${phase}`)).toEqual([
+      "a enabled",
+      "b enabling",
+    ]);
+    expect(host.tell([patched("b")], shows([on("b", { replace: 1 })], ["b", "a"]))).toEqual([
+      "replaced b left a",
+    ]);
+  });
+
   test("is over with the line that completes, though `transition` is still 1", () => {
     const host = new Host();
     host.tell([enable("a"), start("a")], shows([enabling("a")], ["a"]));
