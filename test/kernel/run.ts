@@ -92,7 +92,10 @@ async function run(): Promise<number> {
     }
   }
   if (counts.failed === 0) rmSync(workplace, { recursive: true });
-  else say(`again: npm run test:kernel -- --seed ${seed} --loads ${loads}; what was said is in ${workplace}`);
+  else
+    say(
+      `again: npm run test:kernel -- --seed ${seed} --loads ${loads} --kernel ${kernel.release}; more is in ${workplace}`,
+    );
   console.log(
     `${counts.loads} loads, ${counts.refused} refused, ${counts.disagreements} disagreements, ${counts.excluded} excluded`,
   );
