@@ -232,7 +232,11 @@ export function ask(server: Pick<Server, "port">, path: string, asked: Asked = {
         );
       },
     );
-    sent.on("error", reject);
+    sent.on("error", (error: NodeJS.ErrnoException) => {
+      // A server ends a connection that was idle for long, perhaps while this is on its way: it saw nothing of it.
+      if (sent.reusedSocket && error.code === "ECONNRESET") ask(server, path, asked).then(resolve, reject);
+      else reject(error);
+    });
     sent.end(body);
   });
 }
