@@ -58,7 +58,7 @@ export function add_health_routes(
   });
 
   app.openapi(metrics_route, async (c) => {
-    metrics.show(await registry.status());
+    metrics.show(await registry.own_status());
     c.header("content-type", metrics.registry.contentType);
     return c.text(await metrics.registry.metrics(), 200);
   });

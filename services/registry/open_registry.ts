@@ -14,7 +14,9 @@ import { node_disk } from "../log/node_disk.js";
 import { create_registry, read_registry } from "../log/registry_file.js";
 import { type CatalogFact, catalog_fact } from "./catalog_feed.js";
 import { Keeper, RETENTION_DEFAULT, SNAPSHOT_AFTER_BYTES_DEFAULT } from "./keeper.js";
+import { LocalPartitions } from "./local_partitions.js";
 import { log_directory, type RegistryPlace, seed_of } from "./partition_place.js";
+import { PastQuestions } from "./past_questions.js";
 import { PastThreads } from "./past_threads.js";
 import { Registry, type RegistryParts, type RegistryStart } from "./registry.js";
 import { ShardClient } from "./shard_client.js";
@@ -128,7 +130,27 @@ async function open_claimed(
     });
     keeper.start();
     const past = new PastThreads(place, stale_after_ms);
-    const parts: RegistryParts = { claim, catalog, shards, partitions, now, keeper, past, report, start };
+    const local: LocalPartitions = new LocalPartitions(
+      shards,
+      new PastQuestions({
+        shard_of: (partition) => local.shard(partition),
+        manifests: catalog.manifests,
+        threads: past,
+        report,
+      }),
+    );
+    const parts: RegistryParts = {
+      claim,
+      catalog,
+      partition_count: partitions,
+      partitions: local,
+      intake: local,
+      now,
+      keeper,
+      past,
+      start,
+      lost: local.lost,
+    };
     return new Registry(parts, new WayIn(place.module, seed_of(place.registry_id)));
   } catch (error) {
     await Promise.all(shards.map((shard) => shard.close()));

@@ -1,6 +1,5 @@
 /** Questions about the whole fleet as it was: partition by partition, in threads of their own, put together by who asked. */
-import type { Catalog } from "../catalog/catalog.js";
-import type { Published } from "../catalog/manifests.js";
+import type { Manifests, Published } from "../catalog/manifests.js";
 import type { CoreManifest } from "../core/core.js";
 import { Problem } from "../events/problem.js";
 import { core_manifest } from "./catalog_feed.js";
@@ -17,9 +16,8 @@ import type {
 } from "./shard_protocol.js";
 
 export interface PastParts {
-  partitions: number;
   shard_of(partition: number): ShardClient;
-  catalog: Catalog;
+  manifests: Manifests;
   threads: PastThreads;
   report(message: string): void;
 }
@@ -44,14 +42,16 @@ export class PastQuestions {
     this.#parts = parts;
   }
 
-  check(instants: PastInstants, question: CheckQuestion): Promise<PartitionCheck[]> {
-    return this.#of_all(instants, async (_partition, thread) => {
-      return thread.ask("check", question);
-    });
+  check(
+    instants: PastInstants,
+    question: CheckQuestion,
+    partitions: readonly number[],
+  ): Promise<PartitionCheck[]> {
+    return this.#of_all(instants, partitions, (thread) => thread.ask("check", question));
   }
 
-  async fleet(instants: PastInstants): Promise<PartitionFleet[]> {
-    const partitions = await this.#of_all(instants, (_, thread) => thread.ask("fleet", null));
+  async fleet(instants: PastInstants, asked: readonly number[]): Promise<PartitionFleet[]> {
+    const partitions = await this.#of_all(instants, asked, (thread) => thread.ask("fleet", null));
     return partitions.map(({ partition, next_offset, found }) => ({ partition, next_offset, rows: found }));
   }
 
@@ -75,15 +75,16 @@ export class PastQuestions {
 
   async #of_all<Found>(
     instants: PastInstants,
-    ask: (partition: number, thread: PastThread) => Promise<Found>,
+    partitions: readonly number[],
+    ask: (thread: PastThread) => Promise<Found>,
   ): Promise<({ partition: number } & Past<Found>)[]> {
-    const { partitions, threads, report } = this.#parts;
+    const { threads, report } = this.#parts;
     const manifests = this.#manifests(instants);
     const one = async (partition: number) => {
       try {
         return await threads.with_thread(async (thread) => {
           const next_offset = await this.#fold(thread, partition, instants, manifests);
-          return { partition, next_offset, found: await ask(partition, thread) };
+          return { partition, next_offset, found: await ask(thread) };
         });
       } catch (error) {
         // One that is broken, or damaged where this had to be read, is missing from the answer, which says so.
@@ -93,7 +94,7 @@ export class PastQuestions {
         return { partition, next_offset: 0n, found: null };
       }
     };
-    return Promise.all(Array.from({ length: partitions }, (_, partition) => one(partition)));
+    return Promise.all(partitions.map(one));
   }
 
   async #fold(
@@ -113,7 +114,7 @@ export class PastQuestions {
   }
 
   #manifests({ known_at_ms }: PastInstants): CoreManifest[] {
-    const { all } = this.#parts.catalog.manifests;
+    const { all } = this.#parts.manifests;
     return all.filter((one) => standing(one, known_at_ms)).map(({ manifest }) => core_manifest(manifest));
   }
 }

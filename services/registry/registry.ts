@@ -8,7 +8,7 @@ import { fault_problem } from "../events/record_error.js";
 import { format_time } from "../events/time.js";
 import { validate_batch } from "../events/validate.js";
 import type { Claim } from "../log/claim.js";
-import { type Acknowledgement, acknowledge, type PartStored } from "./acknowledgement.js";
+import { type Acknowledgement, acknowledge } from "./acknowledgement.js";
 import type {
   At,
   CheckAnswer,
@@ -21,8 +21,9 @@ import type {
 } from "./answers.js";
 import { check_answer, host_verdict } from "./check_answers.js";
 import type { Keeper } from "./keeper.js";
+import type { Asker, Intake, Partitions } from "./partitions.js";
 import type { PastInstants } from "./past.js";
-import { PastQuestions, standing } from "./past_questions.js";
+import { standing } from "./past_questions.js";
 import type { PastThreads } from "./past_threads.js";
 import { type Behind, type MinPosition, not_caught_up } from "./positions.js";
 import type {
@@ -38,11 +39,13 @@ import type {
   RegistryService,
   StateLookup,
 } from "./service.js";
-import type { ShardClient } from "./shard_client.js";
 import type {
+  Answer,
+  Arguments,
   HostOutcome,
   HostsCheckQuestion,
   HostsPage,
+  Operation,
   PartitionDigest,
   PartitionFleet,
   PartitionHashes,
@@ -59,14 +62,17 @@ const HOST_LISTS_MAX = 256;
 export interface RegistryParts {
   claim: Claim;
   catalog: Catalog;
-  shards: ShardClient[];
-  partitions: number;
+  /** How many there are. */
+  partition_count: number;
+  partitions: Partitions;
+  intake: Intake;
   now(): number;
   /** Null: no snapshots are made. */
   keeper: Keeper | null;
   past: PastThreads;
-  report(message: string): void;
   start: RegistryStart;
+  /** Resolves if it can answer no more. */
+  lost: Promise<Error>;
 }
 
 /** What a start found, and had to read. */
@@ -81,25 +87,12 @@ export class Registry implements RegistryService {
   readonly partitions: number;
   readonly #parts: RegistryParts;
   readonly #way_in: WayIn;
-  readonly #shard_of: ShardClient[];
-  readonly #past: PastQuestions;
   #host_lists = 0;
 
   constructor(parts: RegistryParts, way_in: WayIn) {
-    this.partitions = parts.partitions;
+    this.partitions = parts.partition_count;
     this.#parts = parts;
     this.#way_in = way_in;
-    this.#shard_of = Array.from(
-      { length: parts.partitions },
-      (_, partition) => parts.shards.find((shard) => shard.partitions.includes(partition))!,
-    );
-    this.#past = new PastQuestions({
-      partitions: parts.partitions,
-      shard_of: (partition) => this.#shard(partition),
-      catalog: parts.catalog,
-      threads: parts.past,
-      report: parts.report,
-    });
   }
 
   /** The registry's directory. */
@@ -111,9 +104,9 @@ export class Registry implements RegistryService {
     return this.#parts.start;
   }
 
-  /** Resolves if a shard ends and was not asked to: then the registry can answer for its partitions no more. */
+  /** Resolves if a part of it ends and was not asked to: then it can answer no more. */
   get lost(): Promise<Error> {
-    return Promise.race(this.#parts.shards.map((shard) => shard.lost));
+    return this.#parts.lost;
   }
 
   /** Where the owner listens for commands on its directory. */
@@ -122,16 +115,7 @@ export class Registry implements RegistryService {
   }
 
   async ingest(batch: Uint8Array, { hosts = true }: IngestOptions = {}): Promise<Acknowledgement> {
-    const parts = this.#cut(batch);
-    const settled = await Promise.allSettled(parts.map((part) => this.#store(part, hosts)));
-    const stored = settled.filter((result) => result.status === "fulfilled").map((result) => result.value);
-    const failed = settled.find((result) => result.status === "rejected");
-    if (failed)
-      throw partly_stored(
-        failed.reason,
-        stored.map(({ partition }) => partition),
-      );
-    return acknowledge(stored);
+    return acknowledge(await this.#parts.intake.store(this.#cut(batch), hosts));
   }
 
   #cut(batch: Uint8Array): BatchPart[] {
@@ -142,16 +126,6 @@ export class Registry implements RegistryService {
     if (fault === null)
       throw new Error(`the core refuses what is good: error ${cut.error} of event ${cut.index}`);
     throw fault_problem(fault);
-  }
-
-  async #store({ partition, records, hosts, demand }: BatchPart, wants_facts: boolean): Promise<PartStored> {
-    const bytes = records.map((record) => record.bytes);
-    const { next_offset, host_facts } = await this.#shard(partition).ask(
-      "append",
-      [partition, bytes, hosts, wants_facts, demand],
-      [bytes[0]!.buffer as ArrayBuffer],
-    );
-    return { partition, next_offset, hosts: host_facts && { list: hosts, facts: host_facts } };
   }
 
   async wait_for(positions: MinPosition, wait_ms: number): Promise<void> {
@@ -170,7 +144,7 @@ export class Registry implements RegistryService {
 
   async host(host_id: string, instant: Instant): Promise<HostAnswer | null> {
     const partition = this.partition_of(host_id);
-    const answer = await this.#shard(partition).ask("host", [partition, host_id, instant, this.#parts.now()]);
+    const answer = await this.#ask(partition, "host", [partition, host_id, instant, this.#parts.now()]);
     return answer && { ...answer, at: this.#at_with_catalog(answer.at, instant) };
   }
 
@@ -182,15 +156,18 @@ export class Registry implements RegistryService {
   ): Promise<StateAnswer | null> {
     const partition = this.partition_of(host_id);
     const question = [partition, host_id, state, instant, lookup ?? null, this.#parts.now()] as const;
-    const answer = await this.#shard(partition).ask("state", [...question]);
+    const answer = await this.#ask(partition, "state", [...question]);
     return answer && { ...answer, at: this.#at_with_catalog(answer.at, instant) };
   }
 
   async history(host_id: string, instant: Instant): Promise<AsyncIterable<HistoryEntry> | null> {
     const partition = this.partition_of(host_id);
-    const shard = this.#shard(partition);
-    const list = await shard.ask("history", [partition, host_id, instant]);
-    return list === null ? null : pull_list(shard, list);
+    const { answer, by } = await this.#parts.partitions.ask_whom(partition, "history", [
+      partition,
+      host_id,
+      instant,
+    ]);
+    return answer === null ? null : pull_list(by, answer);
   }
 
   async check(candidate: Candidate, options: CheckOptions): Promise<CheckAnswer> {
@@ -198,9 +175,7 @@ export class Registry implements RegistryService {
     this.#known_candidate(candidate, instant);
     const { at_ms, past } = this.#instants(instant);
     const question = { candidate, at_ms, max_age_ms };
-    const partitions = await (past === null
-      ? this.#ask_all("check", [question])
-      : this.#past.check(past, question));
+    const partitions = await this.#parts.partitions.check(question, past);
     const answered = partitions.filter(({ found }) => found !== null);
     return { ...check_answer(candidate, partitions), at: this.#at(at_ms, instant, answered) };
   }
@@ -226,13 +201,13 @@ export class Registry implements RegistryService {
     if (host_id !== null) {
       const partition = this.partition_of(host_id);
       const question = [partition, host_id, candidate, instant, at_ms, max_age_ms] as const;
-      const host = await this.#shard(partition).ask("check_host", [...question]);
+      const host = await this.#ask(partition, "check_host", [...question]);
       if (host === null || !(verdicts?.includes(host.verdict) ?? true)) return;
       yield await this.#with_event(host_verdict(host, candidate), instant);
       return;
     }
     const begin = options.after === undefined ? 0 : this.partition_of(options.after);
-    for (const partition of [...this.#shard_of.keys()].slice(begin)) {
+    for (let partition = begin; partition < this.partitions; partition++) {
       const after = partition === begin ? (options.after ?? null) : null;
       const question: HostsCheckQuestion = {
         candidate,
@@ -244,16 +219,15 @@ export class Registry implements RegistryService {
         first: 0,
         count_max: HOSTS_PAGE,
       };
-      const hosts = past === null ? this.#hosts_now(question) : this.#past.verdicts(past, question);
+      const hosts =
+        past === null ? this.#hosts_now(question) : this.#parts.partitions.past_hosts(past, question);
       for await (const host of hosts) yield host_verdict(host, candidate);
     }
   }
 
   async *#hosts_now(question: HostsCheckQuestion): AsyncGenerator<HostOutcome> {
     for (let first: number | null = 0; first !== null; ) {
-      const page: HostsPage = await this.#shard(question.partition).ask("check_hosts", [
-        { ...question, first },
-      ]);
+      const page: HostsPage = await this.#ask(question.partition, "check_hosts", [{ ...question, first }]);
       yield* page.hosts;
       first = page.next;
     }
@@ -261,7 +235,7 @@ export class Registry implements RegistryService {
 
   async fleet(instant: Instant): Promise<FleetFound> {
     const { at_ms, past } = this.#instants(instant);
-    const partitions = await (past === null ? this.#ask_all("fleet", []) : this.#past.fleet(past));
+    const partitions = await this.#parts.partitions.fleet(past);
     const missing = partitions.filter(({ rows }) => rows === null).map(({ partition }) => partition);
     const answered = partitions.filter(({ rows }) => rows !== null);
     return {
@@ -272,20 +246,23 @@ export class Registry implements RegistryService {
   }
 
   digest(partition: number): Promise<PartitionDigest> {
-    return this.#shard(partition).ask("digest", [partition]);
+    return this.#ask(partition, "digest", [partition]);
   }
 
   host_hashes(partition: number): Promise<PartitionHashes> {
-    return this.#shard(partition).ask("host_hashes", [partition]);
+    return this.#ask(partition, "host_hashes", [partition]);
   }
 
   host_state(partition: number, host: number): Promise<PartitionHostState> {
-    return this.#shard(partition).ask("host_state", [partition, host]);
+    return this.#ask(partition, "host_state", [partition, host]);
   }
 
-  async status(): Promise<PartitionStatus[]> {
-    const status = await this.#ask_all("status", []);
-    return status.sort((a, b) => a.partition - b.partition);
+  status(): Promise<PartitionStatus[]> {
+    return this.#parts.partitions.status();
+  }
+
+  own_status(): Promise<PartitionStatus[]> {
+    return this.#parts.partitions.own_status();
   }
 
   async snapshot(): Promise<SnapshotsAnswer> {
@@ -317,9 +294,9 @@ export class Registry implements RegistryService {
   }
 
   async close(): Promise<void> {
-    const { shards, catalog, claim, keeper, past } = this.#parts;
+    const { partitions, catalog, claim, keeper, past } = this.#parts;
     await Promise.all([keeper?.close(), past.close()]);
-    await Promise.all(shards.map((shard) => shard.close()));
+    await partitions.close();
     await catalog.close();
     claim.release();
   }
@@ -339,30 +316,23 @@ export class Registry implements RegistryService {
     return { ...said, conflict: { ...said.conflict, since: held.since, event: held.event } };
   }
 
-  #shard(partition: number): ShardClient {
-    return this.#shard_of[partition]!;
-  }
-
-  async #ask_all<Op extends "check" | "fleet" | "status">(
+  #ask<Op extends Operation>(
+    partition: number,
     operation: Op,
-    given: Parameters<typeof ShardClient.prototype.ask<Op>>[1],
-  ) {
-    const answers = await Promise.all(this.#parts.shards.map((shard) => shard.ask(operation, given)));
-    return answers.flat() as Awaited<ReturnType<typeof ShardClient.prototype.ask<Op>>>;
+    given: Arguments<Op>,
+  ): Promise<Awaited<Answer<Op>>> {
+    return this.#parts.partitions.ask(partition, operation, given);
   }
 
-  /** Of each shard, and of the catalog. */
+  /** Of partitions, and of the catalog. */
   #behind({ partitions, catalog }: MinPosition, wait_ms: number): Promise<Behind[]>[] {
-    const { shards, catalog: own } = this.#parts;
-    const of_shards = shards.flatMap((shard) => {
-      const wanted = [...partitions].filter(([partition]) => shard.partitions.includes(partition));
-      return wanted.length === 0 ? [] : [shard.ask("wait_for", [wanted, wait_ms])];
-    });
-    if (catalog === null) return of_shards;
+    const { partitions: all, catalog: own } = this.#parts;
+    const of_partitions = all.behind(partitions, wait_ms);
+    if (catalog === null) return of_partitions;
     const of_catalog = own.folded(catalog, wait_ms).then((folded): Behind[] => {
       return folded ? [] : [{ partition: "catalog", wanted: catalog, has: own.next_offset, broken: null }];
     });
-    return [...of_shards, of_catalog];
+    return [...of_partitions, of_catalog];
   }
 
   /** Of a question now, `past` is null. */
@@ -430,26 +400,15 @@ function catalog_entry({ offset, log_time_ms, manifest, withdrawn, refused }: Pu
   return { offset, log_time_ms, manifest, ...(withdrawn && { withdrawn }), refused };
 }
 
-async function* pull_list(shard: ShardClient, list: number): AsyncGenerator<HistoryEntry> {
+async function* pull_list(by: Asker, list: number): AsyncGenerator<HistoryEntry> {
   let done = false;
   try {
     while (!done) {
-      const page = await shard.ask("pull", [list]);
+      const page = await by.ask("pull", [list]);
       done = page.done;
       yield* page.items;
     }
   } finally {
-    if (!done) await shard.ask("cancel", [list]);
+    if (!done) await by.ask("cancel", [list]);
   }
-}
-
-/** What was stored is stored, and a repeat of the batch takes effect once: the answer says so. */
-function partly_stored(reason: unknown, stored: number[]): unknown {
-  if (!(reason instanceof Problem) || stored.length === 0) return reason;
-  const where = stored.sort((a, b) => a - b).join(", ");
-  return new Problem(
-    reason.code,
-    `${reason.message}; the events of partition ${where} are stored, and sending the whole batch again is safe`,
-    reason.parts,
-  );
 }

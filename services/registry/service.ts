@@ -115,6 +115,8 @@ export interface RegistryService {
   host_state(partition: number, host: number): Promise<PartitionHostState>;
   /** By partition; also of broken ones. */
   status(): Promise<PartitionStatus[]>;
+  /** Of the partitions that this process keeps: all of them, where it is the only one. */
+  own_status(): Promise<PartitionStatus[]>;
   /** Makes a snapshot of every partition that has something new. */
   snapshot(): Promise<SnapshotsAnswer>;
   publish(manifest: Manifest): Promise<PublishOutcome>;

@@ -169,9 +169,9 @@ export class Shard implements ShardWork {
     this.#lists.delete(list);
   }
 
-  check(question: CheckQuestion): PartitionCheck[] {
+  check(question: CheckQuestion, partitions: number[]): PartitionCheck[] {
     const { stale_after_ms } = this.#start;
-    return [...this.#partitions.values()].map(({ partition, core, log, serves }) => {
+    return this.#all(partitions).map(({ partition, core, log, serves }) => {
       const next_offset = log?.next_offset ?? 0n;
       if (!serves) return { partition, next_offset, found: null };
       core.mark_doubt(question.at_ms);
@@ -193,8 +193,8 @@ export class Shard implements ShardWork {
     return this.#tell(question, (story) => host_check(question, story, check));
   }
 
-  fleet(): PartitionFleet[] {
-    return [...this.#partitions.values()].map(({ partition, core, log, serves }) => ({
+  fleet(partitions: number[]): PartitionFleet[] {
+    return this.#all(partitions).map(({ partition, core, log, serves }) => ({
       partition,
       next_offset: log?.next_offset ?? 0n,
       rows: serves ? fleet_rows(core) : null,
@@ -221,6 +221,10 @@ export class Shard implements ShardWork {
   async close(): Promise<void> {
     for (const list of [...this.#lists.keys()]) this.cancel(list);
     await Promise.all([...this.#partitions.values()].map((partition) => partition.close()));
+  }
+
+  #all(partitions: number[]): Partition[] {
+    return partitions.map((partition) => this.#partition(partition));
   }
 
   #partition(partition: number): Partition {

@@ -162,7 +162,7 @@ export interface ShardOperations {
   history(partition: number, host_id: string, instant: Instant): number | null;
   pull(list: number): { items: HistoryEntry[]; done: boolean };
   cancel(list: number): void;
-  check(question: CheckQuestion): PartitionCheck[];
+  check(question: CheckQuestion, partitions: number[]): PartitionCheck[];
   check_hosts(question: HostsCheckQuestion): HostsPage;
   check_host(
     partition: number,
@@ -172,7 +172,7 @@ export interface ShardOperations {
     at_ms: number,
     max_age_ms: number | null,
   ): HostOutcome | null;
-  fleet(): PartitionFleet[];
+  fleet(partitions: number[]): PartitionFleet[];
   digest(partition: number): PartitionDigest;
   host_hashes(partition: number): PartitionHashes;
   host_state(partition: number, host: number): PartitionHostState;

@@ -234,6 +234,10 @@ export class FakeRegistry implements RegistryService {
     throw new Problem("not_found", "no such host");
   }
 
+  own_status() {
+    return this.status();
+  }
+
   async status() {
     return Array.from({ length: this.partitions }, (_, partition) => ({
       partition,

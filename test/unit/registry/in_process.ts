@@ -6,7 +6,9 @@ import { WayIn } from "#services/core/way_in.js";
 import { claim_directory } from "#services/log/claim.js";
 import type { Disk, WriteFile } from "#services/log/disk.js";
 import { node_disk } from "#services/log/node_disk.js";
+import { LocalPartitions } from "#services/registry/local_partitions.js";
 import { log_directory } from "#services/registry/partition_place.js";
+import { PastQuestions } from "#services/registry/past_questions.js";
 import { PastThreads } from "#services/registry/past_threads.js";
 import { Registry } from "#services/registry/registry.js";
 import { ShardClient } from "#services/registry/shard_client.js";
@@ -38,16 +40,27 @@ export async function open_in_process(
   const opened = ShardClient.start(start, thread);
   await serve_shard(port2, start, disk, Date.now);
   const { shard } = await opened;
+  const past = new PastThreads(start.place, start.stale_after_ms);
+  const partitions = new LocalPartitions(
+    [shard],
+    new PastQuestions({
+      shard_of: () => shard,
+      manifests: catalog.manifests,
+      threads: past,
+      report() {},
+    }),
+  );
   const parts = {
     claim,
     catalog,
-    shards: [shard],
-    partitions: 1,
+    partition_count: 1,
+    partitions,
+    intake: partitions,
     now: Date.now,
     keeper: null,
-    past: new PastThreads(start.place, start.stale_after_ms),
-    report() {},
+    past,
     start: { snapshots: 0, log_bytes_read: 0 },
+    lost: partitions.lost,
   };
   return new Registry(parts, new WayIn(core_module, 7n));
 }

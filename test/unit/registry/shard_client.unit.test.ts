@@ -41,7 +41,7 @@ beforeEach(async () => {
 const BUSY = { code: "busy", parts: { limit: expect.any(String) } };
 
 test("questions beyond the limit are refused until others are answered", async () => {
-  const waiting = Array.from({ length: REQUESTS_MAX }, () => client.ask("fleet", []));
+  const waiting = Array.from({ length: REQUESTS_MAX }, () => client.ask("fleet", [[]]));
   await expect(client.ask("host", [0, "h", {}, 0])).rejects.toMatchObject(BUSY);
   expect(slow.asked).toHaveLength(REQUESTS_MAX);
   slow.answer_all();
@@ -63,7 +63,7 @@ test("bytes of appends beyond the limit are refused until others are stored", as
     BUSY,
   );
   // What brings no bytes is not kept out by those that do.
-  waiting.push(client.ask("fleet", []) as never);
+  waiting.push(client.ask("fleet", [[]]) as never);
   slow.answer_all();
   await Promise.all(waiting);
   const later = client.ask("append", [0, [], NOBODY, false], half());
@@ -74,13 +74,13 @@ test("bytes of appends beyond the limit are refused until others are stored", as
 test("questions that wait for a position keep no others out, and are limited as well", async () => {
   const waiting = Array.from({ length: POSITION_WAITS_MAX }, () => client.ask("wait_for", [[], 1]));
   await expect(client.ask("wait_for", [[], 1])).rejects.toMatchObject(BUSY);
-  waiting.push(client.ask("fleet", []) as never);
+  waiting.push(client.ask("fleet", [[]]) as never);
   slow.answer_all();
   await Promise.all(waiting);
 });
 
 test("the catalog's facts and the pages of open lists are never refused", async () => {
-  const waiting: Promise<unknown>[] = Array.from({ length: REQUESTS_MAX }, () => client.ask("fleet", []));
+  const waiting: Promise<unknown>[] = Array.from({ length: REQUESTS_MAX }, () => client.ask("fleet", [[]]));
   waiting.push(client.ask("catalog", [{ fact: "withdrawn", number: 0, log_time_ms: 0 }]));
   waiting.push(client.ask("pull", [1]), client.ask("cancel", [1]));
   slow.answer_all();
