@@ -36,7 +36,7 @@ export async function history_figure(event_count: number): Promise<Figure> {
     );
     await partition.close();
 
-    const start = { place, partitions: [0], stale_after_ms: STALE_AFTER_MS, catalog: [] };
+    const start = { place, partitions: [0], open: [0], stale_after_ms: STALE_AFTER_MS, catalog: [] };
     const shard = await Shard.open(start, node_disk, Date.now);
     const random = random_from(1);
     const runs: Run[] = [];

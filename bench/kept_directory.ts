@@ -33,6 +33,7 @@ export function place_of(directory: string): RegistryPlace {
     directory,
     registry_id: "00000000-0000-4000-8000-000000000001",
     partition_count: 1,
+    replica: false,
     module: load_core_module(),
     core_sha256: core_sha256(),
     memory_bytes_max: MEMORY_BYTES_MAX,

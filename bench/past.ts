@@ -44,6 +44,7 @@ async function store(directory: string, hosts: number, events: number): Promise<
     directory,
     registry_id: "00000000-0000-4000-8000-000000000001",
     partition_count: PARTITIONS,
+    replica: false,
     module: load_core_module(),
     core_sha256: core_sha256(),
     memory_bytes_max: MEMORY_BYTES_MAX,

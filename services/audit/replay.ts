@@ -55,6 +55,8 @@ export interface ReplayOptions {
   /** The registry's directory; it may be served meanwhile. */
   directory: string;
   partition_count: number;
+  /** The logs are replicas. */
+  replica?: boolean;
   questions: PartitionQuestion[];
   live: LiveState;
   progress?(progress: ReplayProgress): void;
@@ -109,7 +111,7 @@ function verdict(partitions: PartitionReport[]): boolean | null {
 async function replay_one(
   thread: ReplayThread,
   { partition, to: asked, past, broken: known_broken }: PartitionQuestion,
-  { directory, partition_count, live: served }: ReplayOptions,
+  { directory, partition_count, replica = false, live: served }: ReplayOptions,
 ): Promise<PartitionReport> {
   let broken = known_broken;
   let live: Awaited<ReturnType<LiveState["digest"]>> | null = null;
@@ -122,7 +124,7 @@ async function replay_one(
     }
   }
   const to = asked ?? live?.next_offset ?? null;
-  const replayed = await thread.replay({ directory, partition, partition_count, to });
+  const replayed = await thread.replay({ directory, partition, partition_count, replica, to });
   const { next_offset, hosts, events, digest } = replayed;
   const matches = live !== null && live.next_offset === to && digest !== null ? live.digest === digest : null;
   let { damaged } = replayed;

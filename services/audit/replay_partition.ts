@@ -11,6 +11,8 @@ export interface ReplayTask {
   directory: string;
   partition: number;
   partition_count: number;
+  /** The log is a replica, whose offsets may leave gaps. */
+  replica?: boolean;
   /** Next offset at the end; null: all that the log has. */
   to: bigint | null;
 }
@@ -57,6 +59,7 @@ export class PartitionReplay {
       disk: this.#disk,
       directory: join(directory, "log", String(partition)),
       name: `partition ${partition}`,
+      replica: this.#task.replica ?? false,
       from: core.next_offset,
       to,
       buffer: () => core.input(core.input_bytes_max),

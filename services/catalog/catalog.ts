@@ -6,7 +6,14 @@ import type { Disk } from "../log/disk.js";
 import { frames_of, records_of } from "../log/frame.js";
 import { Log, type OpenedLog } from "../log/log.js";
 import { Waiters } from "../log/waiters.js";
-import { type CatalogOutcome, type Identity, identity_of, Manifests, type Published } from "./manifests.js";
+import {
+  type CatalogOutcome,
+  type Identity,
+  identity_of,
+  Manifests,
+  type Published,
+  same_manifest,
+} from "./manifests.js";
 
 export interface CatalogOptions {
   disk: Disk;
@@ -14,9 +21,20 @@ export interface CatalogOptions {
   /** See LogOptions. */
   segment_bytes_max?: number;
   now(): number;
+  /** The log is a replica of one that lies elsewhere; without it records are appended to the log here. */
+  replica?: CatalogReplica;
   /** Every manifest that is published or withdrawn, in the log's order; first those that are there at the start. */
   on_change(outcome: CatalogOutcome): void;
 }
+
+/** A catalog whose log lies elsewhere, with other writers beside this one. */
+export interface CatalogReplica {
+  /** Resolves with the record's offset there when it is durable there; that it is folded here is awaited by itself. */
+  append(record: Uint8Array): Promise<bigint>;
+}
+
+/** How long the own record may take to come back from where the log lies. */
+const READ_BACK_MS = 10_000;
 
 /** For a person: name, build, kernel. */
 export function describe_identity(identity: Identity): string {
@@ -24,57 +42,78 @@ export function describe_identity(identity: Identity): string {
   return `${identity.name}${build_id && `@${build_id}`} for ${identity.kernel_release} ${identity.arch}`;
 }
 
+/** What of the log is in the manifests. */
+class Folded {
+  readonly waiters = new Waiters();
+  /** In the log's order; a replica's offsets may leave gaps. */
+  readonly records: { offset: bigint; log_time_ms: number }[] = [];
+
+  get next_offset(): bigint {
+    return (this.records.at(-1)?.offset ?? -1n) + 1n;
+  }
+
+  tell(): void {
+    this.waiters.folded_to(this.next_offset);
+  }
+}
+
 export class Catalog {
   readonly manifests: Manifests;
-  #log: Log;
-  #waiters: Waiters;
-  // By offset: an embedded log has no gaps.
-  #log_times_ms: number[];
+  readonly #log: Log;
+  readonly #replica: CatalogReplica | null;
+  readonly #folded: Folded;
   // The tail of the queue: a record's fate depends on those before it.
   #last: Promise<unknown> = Promise.resolve();
 
-  private constructor(manifests: Manifests, log: Log, log_times_ms: number[], waiters: Waiters) {
+  private constructor(manifests: Manifests, log: Log, replica: CatalogReplica | null, folded: Folded) {
     this.manifests = manifests;
     this.#log = log;
-    this.#waiters = waiters;
-    this.#log_times_ms = log_times_ms;
+    this.#replica = replica;
+    this.#folded = folded;
   }
 
   static async open(options: CatalogOptions): Promise<{ catalog: Catalog; torn: OpenedLog["torn"] }> {
     const manifests = new Manifests();
-    const log_times_ms: number[] = [];
-    const waiters = new Waiters();
+    const replica = options.replica ?? null;
+    const folded = new Folded();
     const { log, torn } = await Log.open({
       ...options,
+      replica: replica !== null,
       name: "catalog",
       on_frames(frames) {
         for (const frame of frames_of(frames)) {
           for (const { bytes, offset, log_time_ms } of records_of(frame)) {
             // The frames' memory is the log's; a manifest keeps views of what it was decoded from.
-            log_times_ms.push(log_time_ms);
             options.on_change(manifests.apply(bytes.slice(), offset, log_time_ms));
+            folded.records.push({ offset, log_time_ms });
           }
         }
-        waiters.folded_to(BigInt(log_times_ms.length));
+        folded.tell();
       },
     });
-    return { catalog: new Catalog(manifests, log, log_times_ms, waiters), torn };
+    return { catalog: new Catalog(manifests, log, replica, folded), torn };
   }
 
   get next_offset(): bigint {
     return this.#log.next_offset;
   }
 
+  /** For who feeds a replica. */
+  get log(): Log {
+    return this.#log;
+  }
+
   /** Resolves with whether it is folded up to the offset: false after `wait_ms`. */
   async folded(next_offset: bigint, wait_ms: number): Promise<boolean> {
-    return BigInt(this.#log_times_ms.length) >= next_offset || this.#waiters.wait(next_offset, wait_ms);
+    return this.#folded.next_offset >= next_offset || this.#folded.waiters.wait(next_offset, wait_ms);
   }
 
   /** Next offset as known at an instant, ms; undefined: now. */
   position_at(known_at_ms?: number): bigint {
     if (known_at_ms === undefined) return this.next_offset;
-    const later = this.#log_times_ms.findIndex((time_ms) => time_ms > known_at_ms);
-    return later < 0 ? this.next_offset : BigInt(later);
+    return (
+      this.#folded.records.find(({ log_time_ms }) => log_time_ms > known_at_ms)?.offset ?? this.next_offset
+    );
   }
 
   /**
@@ -87,9 +126,12 @@ export class Catalog {
       const record: CatalogRecord = { published: manifest };
       const would_be = this.manifests.would_be(record);
       const known_refusal = would_be === "contradicts" && this.manifests.is_refused(manifest);
-      if (would_be !== "known" && !known_refusal) await this.#append(record);
-      const published = this.manifests.live(identity_of(manifest))!;
-      if (would_be !== "contradicts") return { published, outcome: would_be as "published" | "known" };
+      const offset = would_be !== "known" && !known_refusal ? await this.#append(record) : null;
+      // Told from the log, not from what was expected: another node's record may stand before this one.
+      const published = this.manifests.latest(identity_of(manifest))!;
+      if (same_manifest(published.manifest, manifest)) {
+        return { published, outcome: published.offset === offset ? "published" : "known" };
+      }
       throw new Problem(
         "contradiction",
         `the catalog has another manifest of ${describe_identity(identity_of(manifest))}, at offset ${published.offset}; ` +
@@ -106,13 +148,26 @@ export class Catalog {
       if (published === null) {
         throw new Problem("not_found", `the catalog has no manifest of ${describe_identity(identity)}`);
       }
-      await this.#append({ withdrawn: { identity, reason, by } });
-      return published;
+      const offset = await this.#append({ withdrawn: { identity, reason, by } });
+      if (published.withdrawn?.offset === offset) return published;
+      throw new Problem(
+        "contradiction",
+        `another withdrawal of ${describe_identity(identity)} came first, at offset ${published.withdrawn?.offset}`,
+      );
     });
   }
 
-  async #append(record: CatalogRecord): Promise<void> {
-    await this.#log.append([encode_catalog_record(record)]);
+  /** Resolves with the record's offset when it is folded. */
+  async #append(record: CatalogRecord): Promise<bigint> {
+    const bytes = encode_catalog_record(record);
+    if (this.#replica === null) return (await this.#log.append([bytes])).first_offset;
+    const offset = await this.#replica.append(bytes);
+    if (await this.folded(offset + 1n, READ_BACK_MS)) return offset;
+    throw new Problem(
+      "unavailable",
+      `the catalog's record ${offset} is written and was not read back within ${READ_BACK_MS / 1000} s; ` +
+        "look for it later with `klpstate patch list`",
+    );
   }
 
   #in_order<Result>(work: () => Promise<Result>): Promise<Result> {
@@ -122,7 +177,7 @@ export class Catalog {
   }
 
   async close(): Promise<void> {
-    this.#waiters.give_up();
+    this.#folded.waiters.give_up();
     await this.#last;
     await this.#log.close();
   }

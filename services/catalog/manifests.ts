@@ -9,6 +9,7 @@ import {
   encode_manifest,
   type Manifest,
 } from "../events/codec.js";
+import { check_manifest } from "../events/manifest.js";
 import type { klpstate } from "../events/proto.js";
 
 export type Identity = klpstate.v1.Identity.$Properties;
@@ -54,8 +55,19 @@ export function identity_of(manifest: Manifest): Identity {
   };
 }
 
-function same_manifest(a: Manifest, b: Manifest): boolean {
+export function same_manifest(a: Manifest, b: Manifest): boolean {
   return Buffer.compare(encode_manifest(a), encode_manifest(b)) === 0;
+}
+
+/** Null: other writers of a shared log may have put anything there. */
+function record_of(bytes: Uint8Array): CatalogRecord | null {
+  try {
+    const record = decode_catalog_record(bytes);
+    if (record.published) check_manifest(record.published);
+    return record;
+  } catch {
+    return null;
+  }
 }
 
 export class Manifests {
@@ -67,6 +79,13 @@ export class Manifests {
   /** The manifest that an identity stands for now. */
   live(identity: Identity): Published | null {
     return this.#live.get(identity_key(identity)) ?? null;
+  }
+
+  /** As `live`; where the identity is free, the last one that had it. */
+  latest(identity: Identity): Published | null {
+    const key = identity_key(identity);
+    const same_name = this.of_name(identity.name ?? "");
+    return this.live(identity) ?? same_name.findLast((one) => identity_key(one.manifest) === key) ?? null;
   }
 
   /** Every manifest of a name, also withdrawn ones, in the order of the log. */
@@ -86,8 +105,10 @@ export class Manifests {
     return "unknown_record";
   }
 
+  /** What is no record of a catalog, or has a manifest that the door would not take, publishes nothing. */
   apply(bytes: Uint8Array, offset: bigint, log_time_ms: number): CatalogOutcome {
-    const record = decode_catalog_record(bytes);
+    const record = record_of(bytes);
+    if (record === null) return { outcome: "unknown_record" };
     const outcome = this.would_be(record);
     if (record.published) {
       if (outcome === "published")

@@ -56,7 +56,11 @@ export class CatalogFacts {
   >();
   #by_number = new Map<number, { withdrawn_ms: number | null }>();
 
+  /** In the catalog's order. */
+  readonly all: CatalogFact[] = [];
+
   add(fact: CatalogFact): void {
+    this.all.push(fact);
     if (fact.fact === "withdrawn") {
       this.#by_number.get(fact.number)!.withdrawn_ms = fact.log_time_ms;
       return;

@@ -66,6 +66,7 @@ export async function open_registry(options: RegistryOptions): Promise<Registry>
       directory: data,
       registry_id: file.registry_id,
       partition_count: file.partitions,
+      replica: false,
       module: load_core_module(),
       core_sha256: core_sha256(),
       memory_bytes_max: MEMORY_BYTES_MAX,
@@ -101,7 +102,7 @@ async function open_claimed(
       Array.from({ length: count }, (_, shard) =>
         ShardClient.start({
           place,
-          partitions: all.filter((partition) => partition % count === shard),
+          ...own_partitions(all.filter((partition) => partition % count === shard)),
           stale_after_ms,
           catalog: facts,
         }),
@@ -157,6 +158,10 @@ async function open_claimed(
     await catalog.close();
     throw error;
   }
+}
+
+function own_partitions(partitions: number[]) {
+  return { partitions, open: partitions };
 }
 
 async function open_catalog(data: string, now: () => number, on_fact: (fact: CatalogFact) => void) {

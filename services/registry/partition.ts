@@ -9,6 +9,7 @@ import { Chains } from "../log/chains.js";
 import { LogCorruption } from "../log/corruption.js";
 import type { Disk } from "../log/disk.js";
 import { disk_problem } from "../log/disk_problem.js";
+import type { LogRecord } from "../log/frame.js";
 import { Log } from "../log/log.js";
 import { type FramesPlace, type LogPosition, SEGMENT_BYTES_MAX } from "../log/segment.js";
 import { Waiters } from "../log/waiters.js";
@@ -113,6 +114,7 @@ export class Partition {
         disk,
         directory,
         name: `partition ${partition}`,
+        replica: place.replica,
         segment_bytes_max,
         now,
         from: snapshot?.position ?? null,
@@ -169,6 +171,14 @@ export class Partition {
     if (!(await this.#room.take(demand, hosts))) throw this.#full(hosts);
     const { next_offset } = await log.append(records).finally(() => this.#room.give_back(demand));
     return { next_offset, host_facts: wants_facts ? this.core.host_facts(hosts) : null };
+  }
+
+  /**
+   * For a replica: resolves when the records are durable and folded. Rejects as Log.append_replica does, also where the
+   * partition is broken.
+   */
+  async append_replica(after: bigint, records: readonly LogRecord[]): Promise<void> {
+    await this.serving_log().append_replica(after, records);
   }
 
   /** Resolves with whether it is folded up to the offset: false after `wait_ms`, and at once where it is broken. */

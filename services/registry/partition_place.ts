@@ -9,6 +9,8 @@ export interface RegistryPlace {
   directory: string;
   registry_id: string;
   partition_count: number;
+  /** The logs are replicas: offsets and times come from elsewhere, and offsets may leave gaps. */
+  replica: boolean;
   module: WebAssembly.Module;
   /** Of the module's binary, hex. */
   core_sha256: string;

@@ -110,7 +110,7 @@ async function segments_between(
 ): Promise<Segment[]> {
   const name = `partition ${partition}`;
   const directory = log_directory(place.directory, partition);
-  const log: Place = { disk, directory, name, replica: false };
+  const log: Place = { disk, directory, name, replica: place.replica };
   const segments = await find_segments(log);
   return segments.filter(
     ({ first_offset }) => first_offset <= to.segment && first_offset >= (from?.segment ?? 0n),
@@ -222,6 +222,7 @@ async function fold_by_second(
       disk,
       directory: log_directory(place.directory, partition),
       name: `partition ${partition}`,
+      replica: place.replica,
       position: base?.position ?? null,
       to: to.offset,
       buffer: () => other.input(other.input_bytes_max),

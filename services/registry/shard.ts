@@ -44,34 +44,47 @@ interface OpenList {
 
 export class Shard implements ShardWork {
   readonly #start: ShardStart;
-  readonly #partitions: ReadonlyMap<number, Partition>;
+  readonly #partitions = new Map<number, Partition>();
+  readonly #disk: Disk;
+  readonly #now: () => number;
   readonly #facts: CatalogFacts;
   readonly #scratch = new Map<number, Core[]>();
   readonly #lists = new Map<number, OpenList>();
   #next_list = 1;
 
-  private constructor(
-    start: ShardStart,
-    partitions: Partition[],
-    facts: CatalogFacts,
-    /** Snapshots that the start did not use, and why. */
-    readonly refused_snapshots: readonly string[],
-  ) {
+  /** Snapshots that the start did not use, and why. */
+  readonly refused_snapshots: string[] = [];
+
+  private constructor(start: ShardStart, disk: Disk, now: () => number) {
     this.#start = start;
-    this.#partitions = new Map(partitions.map((partition) => [partition.partition, partition]));
-    this.#facts = facts;
+    this.#disk = disk;
+    this.#now = now;
+    this.#facts = new CatalogFacts();
   }
 
   static async open(start: ShardStart, disk: Disk, now: () => number): Promise<Shard> {
-    const partitions: Partition[] = [];
-    const refused: string[] = [];
-    const report = (message: string) => void refused.push(message);
-    for (const partition of start.partitions) {
-      partitions.push(await Partition.open({ disk, place: start.place, partition, report, now }));
-    }
-    const shard = new Shard(start, partitions, new CatalogFacts(), refused);
+    const shard = new Shard(start, disk, now);
     for (const fact of start.catalog) shard.catalog(fact);
+    const report = (message: string) => void shard.refused_snapshots.push(message);
+    for (const partition of start.open) await shard.open_partition(partition, report);
     return shard;
+  }
+
+  /** Opens one that is not open; `report` is told of snapshots that are not used. Throws as Partition.open. */
+  async open_partition(partition: number, report: (message: string) => void): Promise<Partition> {
+    const { place } = this.#start;
+    const opened = await Partition.open({ disk: this.#disk, place, partition, report, now: this.#now });
+    for (const fact of this.#facts.all) opened.apply_fact(fact);
+    this.#partitions.set(partition, opened);
+    return opened;
+  }
+
+  /** From now on nobody is answered for it; resolves when its files are closed. */
+  async close_partition(partition: number): Promise<void> {
+    const closed = this.#partitions.get(partition);
+    this.#partitions.delete(partition);
+    this.#scratch.delete(partition);
+    await closed?.close();
   }
 
   status() {
@@ -171,9 +184,11 @@ export class Shard implements ShardWork {
 
   check(question: CheckQuestion, partitions: number[]): PartitionCheck[] {
     const { stale_after_ms } = this.#start;
-    return this.#all(partitions).map(({ partition, core, log, serves }) => {
-      const next_offset = log?.next_offset ?? 0n;
-      if (!serves) return { partition, next_offset, found: null };
+    return partitions.map((partition) => {
+      const open = this.#partitions.get(partition);
+      const next_offset = open?.log?.next_offset ?? 0n;
+      if (open === undefined || !open.serves) return { partition, next_offset, found: null };
+      const { core } = open;
       core.mark_doubt(question.at_ms);
       return { partition, next_offset, found: check_core(core, question, stale_after_ms) };
     });
@@ -194,11 +209,11 @@ export class Shard implements ShardWork {
   }
 
   fleet(partitions: number[]): PartitionFleet[] {
-    return this.#all(partitions).map(({ partition, core, log, serves }) => ({
-      partition,
-      next_offset: log?.next_offset ?? 0n,
-      rows: serves ? fleet_rows(core) : null,
-    }));
+    return partitions.map((partition) => {
+      const open = this.#partitions.get(partition);
+      const next_offset = open?.log?.next_offset ?? 0n;
+      return { partition, next_offset, rows: open?.serves ? fleet_rows(open.core) : null };
+    });
   }
 
   // The three that a replay asks for return at once, so that each is true of one position.
@@ -223,13 +238,11 @@ export class Shard implements ShardWork {
     await Promise.all([...this.#partitions.values()].map((partition) => partition.close()));
   }
 
-  #all(partitions: number[]): Partition[] {
-    return partitions.map((partition) => this.#partition(partition));
-  }
-
   #partition(partition: number): Partition {
     const owned = this.#partitions.get(partition);
-    if (owned === undefined) throw new Error(`partition ${partition} is not of this shard`);
+    if (owned === undefined) {
+      throw new Problem("unavailable", `partition ${partition} is not kept here at the moment`);
+    }
     return owned;
   }
 

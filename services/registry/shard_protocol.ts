@@ -21,6 +21,8 @@ export interface ShardStart {
   place: RegistryPlace;
   /** The shard's own. */
   partitions: number[];
+  /** Of them, those that are opened at the start. */
+  open: number[];
   stale_after_ms: number;
   catalog: CatalogFact[];
 }

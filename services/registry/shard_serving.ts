@@ -16,13 +16,13 @@ function refusal(id: number, error: unknown): ShardResponse {
   return { id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) };
 }
 
-/** Resolves when it answers; its first message says that it does, or why it does not. */
+/** Resolves when it answers; its first message says that it does, or why it does not (then with null). */
 export async function serve_shard(
   port: MessagePort,
   start: ShardStart,
   disk: Disk,
   now: () => number,
-): Promise<void> {
+): Promise<Shard | null> {
   async function answer(shard: Shard, { id, operation, arguments: given }: ShardRequest): Promise<void> {
     try {
       const work = shard[operation] as ShardWork[typeof operation];
@@ -39,7 +39,9 @@ export async function serve_shard(
     port.on("message", (request: ShardRequest) => void answer(shard, request));
     const started: ShardStarted = { status: shard.status(), refused_snapshots: shard.refused_snapshots };
     port.postMessage({ id: 0, answer: started } satisfies ShardResponse);
+    return shard;
   } catch (error) {
     port.postMessage(refusal(0, error));
+    return null;
   }
 }

@@ -40,6 +40,7 @@ async function shard_with(
   const start = {
     place: place_in(directory, 1),
     partitions: [0],
+    open: [0],
     stale_after_ms: 26 * HOUR_MS,
     catalog: [],
   };

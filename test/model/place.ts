@@ -13,6 +13,7 @@ export function place_in(
     directory,
     registry_id: "00000000-0000-4000-8000-000000000007",
     partition_count,
+    replica: false,
     module: core_module,
     core_sha256: core_sha256(),
     memory_bytes_max,

@@ -32,6 +32,7 @@ export async function open_in_process(
   const start: ShardStart = {
     place: place_in(data, 1, memory_bytes_max),
     partitions: [0],
+    open: [0],
     stale_after_ms: 1_000_000,
     catalog: [],
   };
