@@ -1,0 +1,27 @@
+/** A client of the brokers, as the settings say. */
+import type { Kafka, KafkaConfig, SASLOptions } from "kafkajs";
+import { type KafkaLog, log_creator } from "./client_log.js";
+import kafkajs from "./kafkajs.js";
+import { type KafkaSettings, present } from "./settings.js";
+
+/** kafkajs's second is short for TLS, and for a broker under load. */
+const CONNECT_TIMEOUT_MS = 3000;
+
+const SILENT: KafkaLog = { debug: ignore, info: ignore, warn: ignore, error: ignore };
+
+/** `name` says what it is for, in the client id that brokers show. Without `log` it says nothing. */
+export function kafka_of(settings: KafkaSettings, name: string, log: KafkaLog = SILENT): Kafka {
+  const client_id = `klpstate.${settings.node_id}.${name}`;
+  const config: KafkaConfig = {
+    clientId: client_id,
+    brokers: settings.brokers,
+    connectionTimeout: CONNECT_TIMEOUT_MS,
+    logLevel: kafkajs.logLevel.INFO,
+    logCreator: log_creator(client_id, log, () => performance.now()),
+  };
+  if (settings.tls !== null) config.ssl = present(settings.tls);
+  if (settings.sasl !== null) config.sasl = settings.sasl as SASLOptions;
+  return new kafkajs.Kafka(config);
+}
+
+function ignore(): void {}

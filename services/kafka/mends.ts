@@ -1,0 +1,21 @@
+/**
+ * What kafkajs 2.2.4 gets wrong inside, mended before the rest of it loads: its parts take each other's functions when
+ * they are loaded, so a later change would reach nobody. Imported by kafkajs.ts only, first of all.
+ */
+import { createRequire } from "node:module";
+import { keep_leaderless_partitions } from "./leaderless.js";
+import { end_idle_timers } from "./request_timer.js";
+
+const require_part = createRequire(import.meta.url);
+
+// Node notes a module that is still to be loaded, too.
+if (require_part.cache[require_part.resolve("kafkajs")]?.loaded === true) {
+  throw new Error("kafkajs is loaded already: import it from services/kafka/kafkajs.js only");
+}
+
+keep_leaderless_partitions({
+  metadata_response: require_part("kafkajs/src/protocol/requests/metadata/v0/response"),
+  broker_pool: require_part("kafkajs/src/cluster/brokerPool").prototype,
+  cluster: require_part("kafkajs/src/cluster").prototype,
+});
+end_idle_timers(require_part("kafkajs/src/network/requestQueue").prototype);
