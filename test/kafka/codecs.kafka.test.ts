@@ -1,0 +1,82 @@
+// What producers compress is read, whoever compressed it.
+import { randomBytes } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { kafka_of } from "#services/kafka/kafka_client.js";
+import kafkajs from "#services/kafka/kafkajs.js";
+import type { KafkaSettings } from "#services/kafka/settings.js";
+import { run_java } from "./jars.js";
+import { shared_settings } from "./shared_broker.js";
+
+const RECORDS = 500;
+
+let settings: KafkaSettings;
+let topic: string;
+beforeAll(async () => {
+  settings = shared_settings();
+  topic = settings.topics.host_events;
+  const admin = kafka_of(settings, "test").admin();
+  await admin.connect();
+  await admin.createTopics({ topics: [{ topic, numPartitions: 8 }] });
+  await admin.disconnect();
+});
+
+/** Compressible, and longer than a block of any codec together. */
+const VALUES = Array.from({ length: RECORDS }, (_, i) =>
+  Buffer.concat([Buffer.alloc(200 + i, `record ${i} `), randomBytes(50)]),
+);
+
+const consumers: { disconnect(): Promise<void> }[] = [];
+afterAll(() => Promise.all(consumers.map((consumer) => consumer.disconnect())));
+
+async function values_of(partition: number, count: number): Promise<Buffer[]> {
+  const consumer = kafka_of(settings, "test").consumer({ groupId: `${settings.group_id}.${partition}` });
+  consumers.push(consumer);
+  await consumer.connect();
+  await consumer.subscribe({ topics: [topic], fromBeginning: true });
+  const values: Buffer[] = [];
+  await new Promise<void>((resolve, reject) => {
+    consumer.on("consumer.crash", ({ payload }) => reject(payload.error));
+    void consumer.run({
+      async eachBatch({ batch }) {
+        if (batch.partition !== partition) return;
+        for (const { value } of batch.messages) values.push(value!);
+        if (values.length >= count) resolve();
+      },
+    });
+  });
+  return values;
+}
+
+describe("a compressed batch", () => {
+  const CODECS = ["none", "gzip", "snappy", "lz4", "zstd"];
+  test.each(CODECS.map((codec, partition) => ({ codec, partition })))(
+    "of a Java producer with $codec is read",
+    async ({ codec, partition }) => {
+      const sends = VALUES.map((value) => `send ${topic} ${partition} - ${value.toString("hex")}\n`);
+      await run_java(
+        "Produce",
+        [
+          `bootstrap.servers=${settings.brokers.join(",")}`,
+          `compression.type=${codec}`,
+          "linger.ms=500",
+          "batch.size=400000",
+        ],
+        sends.join(""),
+      );
+      expect(await values_of(partition, RECORDS)).toEqual(VALUES);
+    },
+  );
+
+  test("of kafkajs with gzip is read", async () => {
+    const producer = kafka_of(settings, "test").producer();
+    await producer.connect();
+    await producer.send({
+      topic,
+      acks: -1,
+      compression: kafkajs.CompressionTypes.GZIP,
+      messages: VALUES.map((value) => ({ value, partition: 5 })),
+    });
+    await producer.disconnect();
+    expect(await values_of(5, RECORDS)).toEqual(VALUES);
+  });
+});

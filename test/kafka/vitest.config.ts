@@ -1,0 +1,14 @@
+import { defineConfig } from "vitest/config";
+import base from "../../vitest.config.js";
+
+// These need Java and a broker, so they are no part of `npm test`. One file at a time: brokers fill a small machine.
+export default defineConfig({
+  test: {
+    ...base.test,
+    include: ["test/kafka/**/*.kafka.test.ts"],
+    globalSetup: ["test/kafka/shared_broker.ts"],
+    maxWorkers: 1,
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
+  },
+});
