@@ -19,8 +19,12 @@ export interface Posted {
 export type Post = (body: Uint8Array) => Promise<Posted>;
 
 interface Ack {
-  hosts: { host_id: string; next_sequence: string; knowledge: string; effective_time: string }[];
+  hosts: AckedHost[];
 }
+
+type AckedHost =
+  | { host_id: string; next_sequence: string; knowledge: string; effective_time: string }
+  | { host_id: string; next_sequence: null; knowledge: null; effective_time: null };
 
 /** Status codes that say something of the events: those that no later try changes. */
 const REFUSED_STATUS = [400, 413, 422];
@@ -45,11 +49,12 @@ function read_answer(events: readonly SpooledEvent[], { status, text, retry_afte
   return { later: why, after_ms: 1_000 * Math.min(seconds, RETRY_AFTER_S_MAX) };
 }
 
-/** Throws where it does not say what an acknowledgement has to. */
-function acknowledged(events: readonly SpooledEvent[], ack: Ack): Acknowledged {
+/** Null where the host's facts were not told in time. Throws where it does not say what an acknowledgement has to. */
+function acknowledged(events: readonly SpooledEvent[], ack: Ack): Acknowledged | null {
   const { host_id } = decode_event(events.at(-1)!.bytes);
   const host = ack.hosts.find((host) => host.host_id === host_id);
   if (host === undefined) throw new Error("the acknowledgement does not tell of this host");
+  if (host.next_sequence === null) return null;
   return {
     next_sequence: Number(host.next_sequence),
     knowledge: host.knowledge,

@@ -20,7 +20,9 @@ export interface Acknowledged {
 }
 
 export type Delivery =
-  | /** Null: who took them keeps no account of the host. */ { taken: Acknowledged | null }
+  | /** Null: who took them does not say what it has of the host; the stream goes on. */ {
+      taken: Acknowledged | null;
+    }
   | { later: string; after_ms?: number }
   | /** These events will never be taken. */ { refused: string };
 

@@ -17,6 +17,12 @@ export const ProblemDocument = z
     line: z.number().int().optional().describe("line of an NDJSON text, from 1"),
     value: z.string().optional().describe("the offending value, shortened"),
     limit: z.string().optional().describe("the limit that it does not keep"),
+    partitions: z
+      .record(z.string(), z.enum(["stored", "unknown", "refused"]))
+      .optional()
+      .describe(
+        "of a batch that was not stored whole, what became of its events: unknown ones may be stored; sending the whole batch again is safe",
+      ),
   })
   .openapi("Problem");
 
@@ -95,5 +101,6 @@ function given_parts(parts: { [Part in keyof ProblemParts]: ProblemParts[Part] |
     ...(parts.line !== undefined && { line: parts.line }),
     ...(parts.value !== undefined && { value: parts.value }),
     ...(parts.limit !== undefined && { limit: parts.limit }),
+    ...(parts.partitions !== undefined && { partitions: parts.partitions }),
   };
 }

@@ -19,6 +19,8 @@ const BATCH_BYTES_MAX = 512 * 1024;
 const EVENT_FRAMING_BYTES = 6;
 /** Beyond it hosts are no longer told apart: a summary is not worth the memory of ten million names. */
 const HOSTS_COUNTED_MAX = 1_000_000;
+/** Stored, and what the registry then had of the host was not told in time. */
+const NOT_TOLD = "not_told";
 
 export interface IngestSummary {
   /** Acknowledged; the ones that were stored before count as well. */
@@ -26,7 +28,7 @@ export interface IngestSummary {
   batches: number;
   /** Null: too many to be counted. */
   hosts: number | null;
-  /** Hosts by what is known of them after their last event here; of the counted ones. */
+  /** Hosts by what is known of them after their last event here, or `not_told`; of the counted ones. */
   knowledge: Record<string, number>;
   positions: Record<string, string>;
   /** The positions as a question takes them. */
@@ -217,7 +219,7 @@ class Sender {
     }
     for (const { host_id, knowledge } of ack.hosts) {
       if (this.knowledge_of.size < HOSTS_COUNTED_MAX || this.knowledge_of.has(host_id)) {
-        this.knowledge_of.set(host_id, knowledge);
+        this.knowledge_of.set(host_id, knowledge ?? NOT_TOLD);
       } else this.hosts_counted = false;
     }
   }

@@ -11,7 +11,15 @@ export interface ProblemParts {
   value?: string;
   /** The limit that it does not keep, as a person would write it. */
   limit?: string;
+  /** Of a batch that was not stored whole: what became of its events, by partition. */
+  partitions?: Readonly<Record<string, PartFate>>;
 }
+
+/**
+ * `stored`: durable. `unknown`: handed on, and no answer came; they may be stored. `refused`: not stored. Whichever it
+ * is, sending the whole batch again is safe: a repeat takes effect once.
+ */
+export type PartFate = "stored" | "unknown" | "refused";
 
 export type ProblemCode =
   | "bad_input" // it does not say what it should: 400

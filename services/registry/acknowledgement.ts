@@ -14,17 +14,17 @@ const BEHIND_SEQUENCE = new Map<string, Piece>(
   KNOWLEDGE.map((name) => [name, new Piece(`","knowledge":"${name}","effective_time":"`)]),
 );
 const TAIL = new Piece('"},');
+const BEHIND_UNTOLD_ID = new Piece('","next_sequence":null,"knowledge":null,"effective_time":null},');
 /** Of 2^32, the highest next sequence. */
 const SEQUENCE_DIGITS_MAX = 10;
-/** A host's text without its id, at most; with what a piece writes behind its end. */
-const HOST_BYTES_MAX =
-  HEAD.length +
+const TOLD_BYTES_MAX =
   BEHIND_ID.length +
   SEQUENCE_DIGITS_MAX +
   Math.max(...[...BEHIND_SEQUENCE.values()].map((piece) => piece.length)) +
   TIME_BYTES +
-  TAIL.length +
-  3;
+  TAIL.length;
+/** A host's text without its id, at most; with what a piece writes behind its end. */
+const HOST_BYTES_MAX = HEAD.length + Math.max(TOLD_BYTES_MAX, BEHIND_UNTOLD_ID.length) + 3;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const ZERO = 0x30;
@@ -33,8 +33,8 @@ const ZERO = 0x30;
 export interface PartStored {
   partition: number;
   next_offset: bigint;
-  /** Null: nobody asked for them. */
-  hosts: { list: HostList; facts: Uint8Array } | null;
+  /** Null: nobody asked for them. Facts that are null: stored, and whoever folds the partition has not told of it yet. */
+  hosts: { list: HostList; facts: Uint8Array | null } | null;
 }
 
 export class Acknowledgement {
@@ -46,7 +46,7 @@ export class Acknowledgement {
   }
 }
 
-/** Throws where a host is not known: its event was just stored. */
+/** Throws where a host is not known, though facts are there: its event was just folded. */
 export function acknowledge(parts: readonly PartStored[]): Acknowledgement {
   const positions = Object.fromEntries(
     parts.map(({ partition, next_offset }) => [partition, String(next_offset)]),
@@ -63,7 +63,7 @@ export function acknowledge(parts: readonly PartStored[]): Acknowledgement {
   json.set(begin);
   const writer = new HostWriter(json);
   let at = begin.length;
-  for (const { list, facts } of asked) at = writer.write(at, list, new HostFactRows(facts));
+  for (const { list, facts } of asked) at = writer.write(at, list, facts && new HostFactRows(facts));
   // The comma behind the last host.
   if (at > begin.length) at--;
   json.set(end, at);
@@ -84,27 +84,32 @@ class HostWriter {
   }
 
   /** The hosts with a comma behind each; where they end. */
-  write(at: number, list: HostList, facts: HostFactRows): number {
+  write(at: number, list: HostList, facts: HostFactRows | null): number {
     const { count, bytes } = list;
     const ids = may_need_escapes(list) ? null : new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     const view = this.#view;
     let id = 0;
     for (let row = 0; row < count; row++) {
       const id_end = id + 1 + bytes[id]!;
-      if (!facts.is_known(row)) {
+      if (facts !== null && !facts.is_known(row)) {
         const host_id = new TextDecoder().decode(bytes.subarray(id + 1, id_end));
         throw new Error(`the core does not know ${host_id}, of which an event was just stored`);
       }
       at = HEAD.write(view, at);
       at = ids === null ? this.#escape(at, bytes, id + 1, id_end) : this.#copy(at, ids, id + 1, id_end);
-      at = BEHIND_ID.write(view, at);
-      at = this.#write_number(at, facts.sequence(row) + 1);
-      at = BEHIND_SEQUENCE.get(facts.knowledge(row))!.write(view, at);
-      at = this.#times.write(view, at, facts.effective_time_ms(row));
-      at = TAIL.write(view, at);
+      at = facts === null ? BEHIND_UNTOLD_ID.write(view, at) : this.#tell(at, facts, row);
       id = id_end;
     }
     return at;
+  }
+
+  #tell(at: number, facts: HostFactRows, row: number): number {
+    const view = this.#view;
+    at = BEHIND_ID.write(view, at);
+    at = this.#write_number(at, facts.sequence(row) + 1);
+    at = BEHIND_SEQUENCE.get(facts.knowledge(row))!.write(view, at);
+    at = this.#times.write(view, at, facts.effective_time_ms(row));
+    return TAIL.write(view, at);
   }
 
   #copy(at: number, ids: DataView, from: number, to: number): number {

@@ -33,9 +33,11 @@ export const Ack = z.object({
   hosts: z.array(
     z.object({
       host_id: z.string(),
-      next_sequence: U64,
-      knowledge: KnowledgeName,
-      effective_time: Time,
+      next_sequence: U64.nullable().describe(
+        "null, as the two below: the events are stored, and what the registry then has of the host was not told in time",
+      ),
+      knowledge: KnowledgeName.nullable(),
+      effective_time: Time.nullable(),
     }),
   ),
 });

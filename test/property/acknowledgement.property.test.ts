@@ -5,6 +5,7 @@ import { HostFactRows, host_list } from "#services/core/host_list.js";
 import { format_time } from "#services/events/time.js";
 import { TIME_BYTES, TimeWriter } from "#services/events/time_bytes.js";
 import { acknowledge } from "#services/registry/acknowledgement.js";
+import { Ack } from "#services/registry/answers.js";
 import { random_log } from "../model/random.js";
 import { fold_log } from "../model/registry.js";
 import { fold_log as fold, log_of, new_core, observed, TIME_MS } from "../unit/core/fleet.js";
@@ -158,6 +159,31 @@ describe("an acknowledgement", () => {
   test("tells of no host where nobody asked", () => {
     const { json } = acknowledge([{ partition: 3, next_offset: 1042n, hosts: null }]);
     expect(Buffer.from(json).toString()).toBe('{"positions":{"3":"1042"},"hosts":[]}');
+  });
+
+  test("says null of hosts whose partition did not tell of them in time, and the facts of the others", () => {
+    const core = new_core();
+    fold(core, log_of([observed("web-1", { sequence: 4 })], 100));
+    const [told, untold] = [host_list(["web-1"]), host_list(ODD_IDS)];
+    const { json, document } = acknowledge([
+      { partition: 1, next_offset: 7n, hosts: { list: untold, facts: null } },
+      { partition: 2, next_offset: 9n, hosts: { list: told, facts: core.host_facts(told) } },
+    ]);
+    const nothing = { next_sequence: null, knowledge: null, effective_time: null };
+    const expected = {
+      positions: { "1": "7", "2": "9" },
+      hosts: [
+        ...ODD_IDS.map((host_id) => ({ host_id, ...nothing })),
+        {
+          host_id: "web-1",
+          next_sequence: "5",
+          knowledge: "complete",
+          effective_time: new Date(TIME_MS).toISOString(),
+        },
+      ],
+    };
+    expect(Buffer.from(json).toString()).toBe(JSON.stringify(expected));
+    expect(Ack.parse(document)).toEqual(expected);
   });
 
   test("of a host that the core does not know is refused", () => {

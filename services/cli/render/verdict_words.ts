@@ -43,6 +43,7 @@ const REASON_WORDS: Record<string, string> = {
   gap: "events are missing since the last full observation: let the publisher send an observed event",
   ambiguous: "several manifests fit: name the build, as in NAME@BUILDID",
   manifest: "the catalog does not know the states of a patch: add its manifest",
+  not_told: "its events are stored, and whoever serves it was not heard in time: `klpstate host` tells",
   stale: "it was not heard of for longer than --max-age",
   modules_disabled: "modules are disabled until reboot (EPERM)",
   unsigned:

@@ -194,6 +194,16 @@ describe("over HTTP", () => {
     });
   });
 
+  test("one that could not tell of the host in time takes the events, and the stream goes on", async () => {
+    const host = { host_id: "web-17", next_sequence: null, knowledge: null, effective_time: null };
+    expect(await answers(posted(200, ack(host)))).toEqual({ taken: null });
+    const sending = new Sending([1, 2]);
+    sending.answers = [{ taken: null }];
+    await sending.send();
+    expect(sending.left()).toEqual([]);
+    expect(sending.asked).toEqual([]);
+  });
+
   test("one that tells of somebody else, or of nothing, acknowledges nothing", async () => {
     expect(await answers(posted(200, ack({ host_id: "web-18" })))).toHaveProperty("later");
     expect(await answers(posted(200, "<html>welcome</html>"))).toHaveProperty("later");

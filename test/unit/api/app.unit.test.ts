@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { build_app } from "#services/api/app.js";
+import { ProblemDocument, problem_of } from "#services/api/problem_document.js";
 import type { Replay, ReplayQuestion } from "#services/api/replay_routes.js";
 import { decode_batch, encode_batch } from "#services/events/codec.js";
 import { event_from_json } from "#services/events/json.js";
@@ -159,6 +160,15 @@ describe("events", () => {
   ] as const)("%s is a %i", async (code, status) => {
     registry.refusals.push(new Problem(code, "no"));
     expect((await post("/v1/events", JSON.stringify({ events: [event(1)] }))).status).toBe(status);
+  });
+
+  test("of a batch that was stored in part, a program is told what became of each partition's events", async () => {
+    const partitions = { "0": "stored", "1": "unknown" } as const;
+    const refusal = new Problem("unavailable", "partition 1 does not answer", { partitions });
+    registry.refusals.push(refusal);
+    const { status, json } = await post("/v1/events", JSON.stringify({ events: [event(1)] }));
+    expect([status, json.partitions]).toEqual([503, partitions]);
+    expect(problem_of(ProblemDocument.parse(json))).toEqual(refusal);
   });
 
   test("a failure of the server itself tells nothing of it", async () => {

@@ -43,6 +43,8 @@ export class FakeRegistry implements RegistryService {
   batches: Uint8Array[] = [];
   /** Thrown by the next ingest, once. */
   refusals: Problem[] = [];
+  /** Whether an acknowledgement tells of its hosts; else they are null in it. */
+  tells_of_hosts = true;
   hosts = new Map<string, HostAnswer>();
   histories = new Map<string, HistoryEntry[]>();
   verdicts: HostVerdict[] = [];
@@ -69,9 +71,9 @@ export class FakeRegistry implements RegistryService {
       positions: { 0: String(this.batches.length) },
       hosts: named.map(([host_id, event]) => ({
         host_id,
-        next_sequence: String(Number(event.sequence) + 1),
-        knowledge: "complete",
-        effective_time: AT.as_of,
+        next_sequence: this.tells_of_hosts ? String(Number(event.sequence) + 1) : null,
+        knowledge: this.tells_of_hosts ? "complete" : null,
+        effective_time: this.tells_of_hosts ? AT.as_of : null,
       })),
     };
     return new Acknowledgement(Buffer.from(JSON.stringify(ack)));

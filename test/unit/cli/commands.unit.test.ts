@@ -84,6 +84,15 @@ describe("ingest", () => {
     expect(registry.stored()).toEqual(events(2_500).map((_, at) => `web-1#${at + 1}`));
   });
 
+  test("says of how many hosts it was not told what the registry has, and is done all the same", async () => {
+    registry.tells_of_hosts = false;
+    const { code, out } = await klpstate(["ingest", file_of("untold.ndjson", events(3).join("\n"))]);
+    expect([code, out]).toEqual([
+      0,
+      "stored 3 events of 1 host\nnot_told on 1: its events are stored, and whoever serves it was not heard in time: `klpstate host` tells\n",
+    ]);
+  });
+
   test("a line that breaks at 7,000 of 10,000 leaves the 6,999 before it stored, and says so", async () => {
     const all = events(10_000);
     all[6_999] = all[6_999]!.slice(0, 30);
