@@ -6,16 +6,24 @@ import { type KafkaSettings, present } from "./settings.js";
 
 /** kafkajs's second is short for TLS, and for a broker under load. */
 const CONNECT_TIMEOUT_MS = 3000;
+/** kafkajs's own. */
+const REQUEST_TIMEOUT_MS = 30_000;
 
 const SILENT: KafkaLog = { debug: ignore, info: ignore, warn: ignore, error: ignore };
 
 /** `name` says what it is for, in the client id that brokers show. Without `log` it says nothing. */
-export function kafka_of(settings: KafkaSettings, name: string, log: KafkaLog = SILENT): Kafka {
+export function kafka_of(
+  settings: KafkaSettings,
+  name: string,
+  log: KafkaLog = SILENT,
+  request_timeout_ms = REQUEST_TIMEOUT_MS,
+): Kafka {
   const client_id = `klpstate.${settings.node_id}.${name}`;
   const config: KafkaConfig = {
     clientId: client_id,
     brokers: settings.brokers,
     connectionTimeout: CONNECT_TIMEOUT_MS,
+    requestTimeout: request_timeout_ms,
     logLevel: kafkajs.logLevel.INFO,
     logCreator: log_creator(client_id, log, () => performance.now()),
   };

@@ -14,7 +14,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   catalog: ["events", "log"],
   agent: ["events"],
   registry: ["log", "catalog", "core", "events"],
-  kafka: ["registry", "log", "catalog", "events"],
+  kafka: ["registry", "log", "catalog", "core", "events"],
   audit: ["log", "catalog", "core", "events"],
   api: ["registry", "audit", "events"],
   cli: ["api", "audit", "registry", "kafka", "agent", "catalog", "core", "log", "events"],
