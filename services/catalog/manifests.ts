@@ -37,7 +37,7 @@ export interface Withdrawal {
 export type CatalogOutcome =
   | { outcome: "published" | "known" | "contradicts"; published: Published }
   | { outcome: "withdrawn"; published: Published }
-  | { outcome: "nothing_to_withdraw" | "unknown_record" };
+  | { outcome: "nothing_to_withdraw" | "migration" | "unknown_record" };
 
 /** (name, kernel release, arch, build id or none) as a key. */
 export function identity_key(identity: Identity): string {
@@ -102,7 +102,7 @@ export class Manifests {
     }
     if (record.withdrawn)
       return this.live(record.withdrawn.identity ?? {}) ? "withdrawn" : "nothing_to_withdraw";
-    return "unknown_record";
+    return record.migration ? "migration" : "unknown_record";
   }
 
   /** What is no record of a catalog, or has a manifest that the door would not take, publishes nothing. */
@@ -118,7 +118,8 @@ export class Manifests {
         published.refused.push({ offset, log_time_ms, manifest: record.published });
       return { outcome: outcome as "known" | "contradicts", published };
     }
-    if (outcome !== "withdrawn") return { outcome: outcome as "nothing_to_withdraw" | "unknown_record" };
+    if (outcome !== "withdrawn")
+      return { outcome: outcome as "nothing_to_withdraw" | "migration" | "unknown_record" };
     const identity = record.withdrawn!.identity!;
     const published = this.live(identity)!;
     published.withdrawn = {

@@ -15,21 +15,21 @@ import {
   write_whole,
 } from "./disk.js";
 import { SOCKET_NAME } from "./door.js";
+import { type MigratedMode, parse_mode, type RegistryMode } from "./registry_mode.js";
 
 export const FORMAT_VERSION = 1;
 export const PARTITIONS_MAX = 4096;
 const FILE_NAME = "registry.json";
 const FILE_BYTES_MAX = 64 * 1024;
 
-export interface RegistryFile {
+export type RegistryFile = RegistryMode & {
   format_version: typeof FORMAT_VERSION;
   /** A random UUID: two copies of one registry have the same. */
   registry_id: string;
   partitions: number;
-  mode: "embedded";
   /** RFC 3339, UTC. */
   created: string;
-}
+};
 
 /** What may stand in a directory that is still an empty one: a claim's, a crash's, a file system's. */
 const NOTHING_YET = new Set([LOCK_NAME, SOCKET_NAME, FILE_NAME + UNFINISHED_SUFFIX, "lost+found"]);
@@ -69,13 +69,21 @@ export async function read_registry(
   return registry;
 }
 
+export interface RegistryFacts {
+  registry_id: string;
+  partitions: number;
+  created_ms: number;
+  /** Default: embedded. */
+  mode?: RegistryMode;
+}
+
 /** Creates the registry of a missing or empty directory, durably. Throws as read_registry. */
 export async function create_registry(
   disk: Disk,
   directory: string,
-  facts: { registry_id: string; partitions: number; created_ms: number },
+  facts: RegistryFacts,
 ): Promise<RegistryFile> {
-  const { registry_id, partitions, created_ms } = facts;
+  const { registry_id, partitions, created_ms, mode = { mode: "embedded" } } = facts;
   if (!Number.isInteger(partitions) || partitions < 1 || partitions > PARTITIONS_MAX) {
     throw new Problem("bad_input", `a registry cannot have ${partitions} partitions`, {
       field: "partitions",
@@ -90,18 +98,35 @@ export async function create_registry(
     format_version: FORMAT_VERSION,
     registry_id,
     partitions,
-    mode: "embedded",
+    ...mode,
     created: new Date(created_ms).toISOString(),
   };
   try {
     await make_directory_durably(disk, directory);
-    await write_whole(disk, join(directory, FILE_NAME), [
-      new TextEncoder().encode(JSON.stringify(registry) + "\n"),
-    ]);
+    await write(disk, directory, registry);
   } catch (error) {
     throw not_writable(directory, error);
   }
   return registry;
+}
+
+/** From here on, and after a crash, nobody serves the directory's log any more. The caller has claimed it. */
+export async function leave_registry(
+  disk: Disk,
+  directory: string,
+  file: RegistryFile,
+  place: MigratedMode,
+): Promise<void> {
+  try {
+    await write(disk, directory, { ...file, ...place });
+  } catch (error) {
+    throw not_writable(directory, error);
+  }
+}
+
+async function write(disk: Disk, directory: string, file: RegistryFile): Promise<void> {
+  const text = JSON.stringify(file) + "\n";
+  await write_whole(disk, join(directory, FILE_NAME), [new TextEncoder().encode(text)]);
 }
 
 async function check_empty(disk: Disk, directory: string): Promise<void> {
@@ -116,14 +141,14 @@ async function check_empty(disk: Disk, directory: string): Promise<void> {
 }
 
 function parse(path: string, bytes: Uint8Array): RegistryFile {
-  let found: Partial<Record<keyof RegistryFile, unknown>> | null;
+  let found: Record<string, unknown> | null;
   try {
     found = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch {
     throw damaged(path, "it is not JSON");
   }
   if (typeof found !== "object" || found === null) throw damaged(path, "it is not a JSON object");
-  const { format_version, registry_id, partitions, mode, created } = found;
+  const { format_version, registry_id, partitions, created } = found;
   if (!is_count(format_version)) throw damaged(path, "format_version is not a number", "format_version");
   if (format_version > FORMAT_VERSION) {
     throw new Problem("bad_input", `${path} has format ${format_version}: a newer klpstate made it`, {
@@ -137,9 +162,10 @@ function parse(path: string, bytes: Uint8Array): RegistryFile {
   if (!is_count(partitions) || partitions > PARTITIONS_MAX) {
     throw damaged(path, `partitions is not 1 to ${PARTITIONS_MAX}`, "partitions");
   }
-  if (mode !== "embedded") throw damaged(path, `mode is not "embedded"`, "mode");
+  const mode = parse_mode(found);
+  if ("reason" in mode) throw damaged(path, mode.reason, mode.field);
   if (typeof created !== "string") throw damaged(path, "no created", "created");
-  return { format_version: FORMAT_VERSION, registry_id, partitions, mode, created };
+  return { format_version: FORMAT_VERSION, registry_id, partitions, ...mode, created };
 }
 
 function is_count(value: unknown): value is number {

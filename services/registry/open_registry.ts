@@ -12,6 +12,7 @@ import { make_directory_durably } from "../log/disk.js";
 import { disk_problem } from "../log/disk_problem.js";
 import { node_disk } from "../log/node_disk.js";
 import { create_registry, read_registry } from "../log/registry_file.js";
+import { require_embedded } from "../log/registry_mode.js";
 import { type CatalogFact, catalog_fact } from "./catalog_feed.js";
 import { Keeper, RETENTION_DEFAULT, SNAPSHOT_AFTER_BYTES_DEFAULT } from "./keeper.js";
 import { LocalPartitions } from "./local_partitions.js";
@@ -62,6 +63,7 @@ export async function open_registry(options: RegistryOptions): Promise<Registry>
     const file =
       (await read_registry(node_disk, data, options.partitions)) ??
       (await create_registry(node_disk, data, facts));
+    require_embedded(data, file);
     const place: RegistryPlace = {
       directory: data,
       registry_id: file.registry_id,

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { claim_directory } from "#services/log/claim.js";
 import { node_disk } from "#services/log/node_disk.js";
-import { create_registry, read_registry } from "#services/log/registry_file.js";
+import { create_registry, leave_registry, read_registry } from "#services/log/registry_file.js";
+import { require_embedded } from "#services/log/registry_mode.js";
 import { faulty_disk, temporary_directory } from "./fixtures.js";
 
 const FACTS = {
@@ -79,6 +80,33 @@ describe("a registry", () => {
     await expect(wanted).rejects.toMatchObject({ code: "bad_input", parts: { field: "partitions" } });
   });
 
+  test("may be a replica of a log in Kafka, which is served with its brokers only", async () => {
+    const directory = temporary_directory();
+    const mode = { mode: "kafka", cluster_id: "xLpBTmDFSPW6Cbv0jT3yVQ", topic: "fleet.host-events" } as const;
+    const created = await create_registry(node_disk, directory, { ...FACTS, mode });
+    expect(created).toMatchObject(mode);
+    expect(await read_registry(node_disk, directory)).toEqual(created);
+    expect(() => require_embedded(directory, created)).toThrow(/replicas of the topic fleet\.host-events/);
+  });
+
+  test("that has moved keeps what it was, and says where its log lives now", async () => {
+    const directory = temporary_directory();
+    const created = await create_registry(node_disk, directory, FACTS);
+    require_embedded(directory, created);
+    const place = {
+      mode: "migrated",
+      cluster_id: "xLpBTmDFSPW6Cbv0jT3yVQ",
+      topic: "klpstate.host-events",
+      brokers: "broker-1:9092,broker-2:9092",
+    } as const;
+    await leave_registry(node_disk, directory, created, place);
+    const left = (await read_registry(node_disk, directory))!;
+    expect(left).toEqual({ ...created, ...place });
+    expect(() => require_embedded(directory, left)).toThrow(
+      /lives in the topic klpstate\.host-events of the Kafka cluster xLpBTmDFSPW6Cbv0jT3yVQ now.*=broker-1:9092,broker-2:9092/,
+    );
+  });
+
   test("keeps its partitions", async () => {
     const directory = temporary_directory();
     write_file(directory, {});
@@ -94,6 +122,9 @@ describe("a registry", () => {
     [{ registry_id: 7 }, "registry_id"],
     [{ partitions: 0 }, "partitions"],
     [{ mode: "lunar" }, "mode"],
+    [{ mode: "kafka", topic: "klpstate.host-events" }, "cluster_id"],
+    [{ mode: "kafka", cluster_id: "xLpBTmDFSPW6Cbv0jT3yVQ", topic: 7 }, "topic"],
+    [{ mode: "migrated", cluster_id: "xLpBTmDFSPW6Cbv0jT3yVQ", topic: "klpstate.host-events" }, "brokers"],
     [{ created: null }, "created"],
   ])("with %o is refused", async (changed, message) => {
     const directory = temporary_directory();
