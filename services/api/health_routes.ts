@@ -5,7 +5,12 @@ import type { ServerMetrics } from "./metrics.js";
 
 const Broken = z.array(z.object({ partition: z.number().int(), reason: z.string() }));
 const Readiness = z
-  .object({ ready: z.boolean(), partitions: z.number().int(), broken: Broken })
+  .object({
+    ready: z.boolean(),
+    partitions: z.number().int(),
+    broken: Broken,
+    starting: z.string().nullable().describe("why it should not be asked yet"),
+  })
   .openapi("Readiness");
 
 const healthz_route = createRoute({
@@ -50,11 +55,12 @@ export function add_health_routes(
   app.openapi(healthz_route, (c) => c.json({ status: "ok" as const }, 200));
 
   app.openapi(readyz_route, async (c) => {
-    const broken = (await registry.status()).flatMap(({ partition, broken: reason }) =>
+    const broken = (await registry.own_status()).flatMap(({ partition, broken: reason }) =>
       reason === null ? [] : [{ partition, reason }],
     );
-    const ready = broken.length < registry.partitions;
-    return c.json({ ready, partitions: registry.partitions, broken }, ready ? 200 : 503);
+    const { partitions, starting } = registry;
+    const ready = starting === null && broken.length < partitions;
+    return c.json({ ready, partitions, broken, starting }, ready ? 200 : 503);
   });
 
   app.openapi(metrics_route, async (c) => {

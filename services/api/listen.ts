@@ -77,13 +77,17 @@ export interface ListenOptions {
   /** What a request over TCP has to show; null: nothing. */
   token: string | null;
   log: Logger | null;
+  /** Takes what only other nodes of the registry ask, who show something else than the token; null: it is not that. */
+  peers?(request: Request): Promise<Response | null>;
 }
 
 export async function listen(app: Served, options: ListenOptions): Promise<Listening> {
-  const { address, socket_path, token, log } = options;
+  const { address, socket_path, token, log, peers = async () => null } = options;
   const guard = token === null ? null : guard_of(token);
   const of_loopback = LOOPBACK_NAME.test(address.host);
-  const tcp = new_server(log, (request, carrier) => {
+  const tcp = new_server(log, async (request, carrier) => {
+    const for_peers = await peers(request);
+    if (for_peers !== null) return for_peers;
     const foreign = of_loopback ? foreign_name(request.headers) : undefined;
     if (foreign !== undefined) {
       const detail = `${shorten(foreign)} is not a name of this machine's loopback; ask by 127.0.0.1 or localhost`;

@@ -1,5 +1,10 @@
 /** The catalog: all manifests, in one more log of the same format. Writes one record at a time, in order. */
-import { type CatalogRecord, encode_catalog_record, type Manifest } from "../events/codec.js";
+import {
+  type CatalogRecord,
+  decode_catalog_record,
+  encode_catalog_record,
+  type Manifest,
+} from "../events/codec.js";
 import { check_manifest } from "../events/manifest.js";
 import { Problem } from "../events/problem.js";
 import type { Disk } from "../log/disk.js";
@@ -14,6 +19,7 @@ import {
   type Published,
   same_manifest,
 } from "./manifests.js";
+import { type MigrationEnd, migration_of } from "./migration.js";
 
 export interface CatalogOptions {
   disk: Disk;
@@ -47,13 +53,31 @@ class Folded {
   readonly waiters = new Waiters();
   /** In the log's order; a replica's offsets may leave gaps. */
   readonly records: { offset: bigint; log_time_ms: number }[] = [];
+  /** The first record, and those that say that others are copies. */
+  readonly about_migration: CatalogRecord[] = [];
 
   get next_offset(): bigint {
     return (this.records.at(-1)?.offset ?? -1n) + 1n;
   }
 
+  add(bytes: Uint8Array, offset: bigint, log_time_ms: number): void {
+    const record = decoded(bytes);
+    if (record !== null && (this.records.length === 0 || record.migration)) this.about_migration.push(record);
+    this.records.push({ offset, log_time_ms });
+  }
+
   tell(): void {
     this.waiters.folded_to(this.next_offset);
+  }
+}
+
+/** Null: it is no record of a catalog. */
+function decoded(bytes: Uint8Array): CatalogRecord | null {
+  try {
+    // A copy: the frames' memory is the log's.
+    return decode_catalog_record(bytes.slice());
+  } catch {
+    return null;
   }
 }
 
@@ -85,7 +109,7 @@ export class Catalog {
           for (const { bytes, offset, log_time_ms } of records_of(frame)) {
             // The frames' memory is the log's; a manifest keeps views of what it was decoded from.
             options.on_change(manifests.apply(bytes.slice(), offset, log_time_ms));
-            folded.records.push({ offset, log_time_ms });
+            folded.add(bytes, offset, log_time_ms);
           }
         }
         folded.tell();
@@ -96,6 +120,11 @@ export class Catalog {
 
   get next_offset(): bigint {
     return this.#log.next_offset;
+  }
+
+  /** Whether the log was copied from an embedded one, and how far. */
+  get migration(): MigrationEnd | "unfinished" | null {
+    return migration_of(this.#folded.about_migration);
   }
 
   /** For who feeds a replica. */

@@ -4,7 +4,8 @@ import { Problem } from "../events/problem.js";
 import type { PartitionStatus } from "../registry/shard_protocol.js";
 
 export const replay_by_audit: Replay = async (registry, { partition, to }, progress) => {
-  const status = await registry.status();
+  // What this process keeps: the logs of other nodes lie elsewhere.
+  const status = await registry.own_status();
   if (partition !== null && partition >= registry.partitions)
     throw no_partition(partition, registry.partitions);
   const asked = partition === null ? status : status.filter((one) => one.partition === partition);
@@ -13,6 +14,7 @@ export const replay_by_audit: Replay = async (registry, { partition, to }, progr
   return await replay({
     directory: registry.data,
     partition_count: registry.partitions,
+    replica: registry.replica,
     questions: asked.map((one) => ({
       partition: one.partition,
       to,

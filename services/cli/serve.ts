@@ -1,13 +1,18 @@
 /** `klpstate serve`: owns a directory, answers on an address and at the directory's socket. */
 import type { Command } from "commander";
 import { InvalidArgumentError, Option } from "commander";
-import { destination, type Level, pino } from "pino";
+import { destination, type Level, type Logger, pino } from "pino";
 import { build_app } from "../api/app.js";
 import { listen, parse_listen } from "../api/listen.js";
+import { Problem } from "../events/problem.js";
+import type { KafkaRegistry } from "../kafka/open_kafka_registry.js";
 import { PARTITIONS_MAX } from "../log/registry_file.js";
 import { RETENTION_DEFAULT, SNAPSHOT_AFTER_BYTES_DEFAULT } from "../registry/keeper.js";
+import type { RegistryOptions } from "../registry/open_registry.js";
+import type { Registry } from "../registry/registry.js";
 import { format_byte_count, parse_byte_count } from "./byte_count.js";
 import { type Session, with_examples } from "./command.js";
+import { read_config } from "./config_file.js";
 import { replay_by_audit } from "./replay_by_audit.js";
 import { signal_of_stop } from "./stop_signal.js";
 import { print } from "./terminal.js";
@@ -17,6 +22,8 @@ import { VERSION } from "./version.js";
 const LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"];
 
 interface ServeOptions extends TokenOptions {
+  config?: string;
+  acceptUnsafeTopics?: boolean;
   data: string;
   listen: string;
   partitions?: number;
@@ -64,6 +71,8 @@ export function add_serve_command(program: Command, session: Session): void {
         RETENTION_DEFAULT.bytes_max,
       ),
     )
+    .option("--config <file>", "settings of Kafka mode, YAML; the environment counts before it")
+    .option("--accept-unsafe-topics", "with topics that may lose the log: one broker at home")
     .option("--log-level <level>", `of the log on standard error: ${LEVELS.join(", ")}`, parse_level, "info")
     .action(async (options: ServeOptions) => {
       await serve(options, session);
@@ -94,8 +103,7 @@ async function serve(options: ServeOptions, { terminal }: Session): Promise<void
   const address = parse_listen(options.listen, token !== null);
   const log = pino({ level: options.logLevel, base: null }, destination({ dest: 2, sync: true }));
   const stopped = signal_of_stop();
-  const { open_registry } = await import("../registry/open_registry.js");
-  const registry = await open_registry({
+  const { registry, peers, join } = await open_served(options, terminal.env, log, {
     data: options.data,
     ...(options.partitions !== undefined && { partitions: options.partitions }),
     snapshot_after_bytes: options.snapshotAfter,
@@ -118,8 +126,9 @@ async function serve(options: ServeOptions, { terminal }: Session): Promise<void
       log,
       process_metrics: true,
     });
-    const listening = await listen(app, { address, socket_path: registry.door_path, token, log });
+    const listening = await listen(app, { address, socket_path: registry.door_path, token, log, peers });
     try {
+      await join(listening.url);
       await print(terminal.stdout, `listening on ${listening.url}\n`);
       const lost = registry.lost.then((error) => {
         throw new Error(`a part of the registry ended, so all of it does: ${error.message}`, {
@@ -135,6 +144,40 @@ async function serve(options: ServeOptions, { terminal }: Session): Promise<void
     await registry.close();
     log.info("stopped");
   }
+}
+
+interface Served extends Pick<KafkaRegistry, "peers" | "join"> {
+  registry: Registry;
+}
+
+/** On Kafka where brokers are configured; else the directory has the log. */
+async function open_served(
+  { config, acceptUnsafeTopics }: ServeOptions,
+  env: NodeJS.ProcessEnv,
+  log: Logger,
+  options: RegistryOptions,
+): Promise<Served> {
+  const file = config === undefined ? undefined : await read_config(config);
+  const wanted = Object.keys(env).some((name) => name.startsWith("KLPSTATE_KAFKA_")) || file !== undefined;
+  if (wanted) {
+    const { kafka_settings, kafka_settings_wanted } = await import("../kafka/settings.js");
+    if (kafka_settings_wanted(env, file)) {
+      const settings = kafka_settings(env, file);
+      if (acceptUnsafeTopics) settings.accept_unsafe_topics = true;
+      const { open_kafka_registry } = await import("../kafka/open_kafka_registry.js");
+      const { partitions, ...own } = options;
+      if (partitions !== undefined) throw of_topic();
+      return open_kafka_registry({ ...own, settings, log });
+    }
+  }
+  const { open_registry } = await import("../registry/open_registry.js");
+  return { registry: await open_registry(options), peers: async () => null, join: async () => {} };
+}
+
+function of_topic(): Problem {
+  return new Problem("bad_input", "--partitions: on Kafka the topic has them, see `klpstate topics create`", {
+    field: "partitions",
+  });
 }
 
 function parse_partitions(text: string): number {

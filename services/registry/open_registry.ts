@@ -21,6 +21,7 @@ import { PastQuestions } from "./past_questions.js";
 import { PastThreads } from "./past_threads.js";
 import { Registry, type RegistryParts, type RegistryStart } from "./registry.js";
 import { ShardClient } from "./shard_client.js";
+import type { ShardStarted } from "./shard_protocol.js";
 import type { Retention } from "./snapshots.js";
 
 export const PARTITIONS_DEFAULT = 8;
@@ -111,55 +112,88 @@ async function open_claimed(
       ),
     );
     for (const result of started) if (result.status === "fulfilled") shards.push(result.value.shard);
-    const start: RegistryStart = { snapshots: 0, log_bytes_read: 0 };
-    for (const result of started) {
+    const told = started.map((result) => {
       if (result.status === "rejected") throw result.reason;
-      const { status: all_status, refused_snapshots } = result.value.started;
-      for (const message of refused_snapshots) report(message);
-      for (const status of all_status) {
-        if (status.torn) report(`partition ${status.partition}: ${status.torn}`);
-        if (status.broken) report(`partition ${status.partition} is broken: ${status.broken}`);
-        if (status.snapshot_log_time_ms !== null) start.snapshots += 1;
-        start.log_bytes_read += status.unsnapshotted_bytes;
-      }
-    }
-    const keeper = new Keeper({
-      place,
-      shards,
-      retention: options.retention ?? RETENTION_DEFAULT,
-      after_bytes: options.snapshot_after_bytes ?? SNAPSHOT_AFTER_BYTES_DEFAULT,
-      report,
-      now,
+      return result.value.started;
     });
-    keeper.start();
-    const past = new PastThreads(place, stale_after_ms);
-    const local: LocalPartitions = new LocalPartitions(
-      shards,
-      new PastQuestions({
-        shard_of: (partition) => local.shard(partition),
-        manifests: catalog.manifests,
-        threads: past,
-        report,
-      }),
-    );
-    const parts: RegistryParts = {
-      claim,
-      catalog,
-      partition_count: partitions,
+    const start = report_start(told, report);
+    return assemble({ options, claim, place, catalog, shards, start, now, report }, (local) => ({
       partitions: local,
       intake: local,
-      now,
-      keeper,
-      past,
-      start,
       lost: local.lost,
-    };
-    return new Registry(parts, new WayIn(place.module, seed_of(place.registry_id)));
+    }));
   } catch (error) {
     await Promise.all(shards.map((shard) => shard.close()));
     await catalog.close();
     throw error;
   }
+}
+
+/** What the shards say of their start, to who started them. */
+export function report_start(
+  shards: readonly ShardStarted[],
+  report: (message: string) => void,
+): RegistryStart {
+  const start: RegistryStart = { snapshots: 0, log_bytes_read: 0 };
+  for (const { status: all_status, refused_snapshots } of shards) {
+    for (const message of refused_snapshots) report(message);
+    for (const status of all_status) {
+      if (status.torn) report(`partition ${status.partition}: ${status.torn}`);
+      if (status.broken) report(`partition ${status.partition} is broken: ${status.broken}`);
+      if (status.snapshot_log_time_ms !== null) start.snapshots += 1;
+      start.log_bytes_read += status.unsnapshotted_bytes;
+    }
+  }
+  return start;
+}
+
+export interface AssembledFrom {
+  options: RegistryOptions;
+  claim: Claim;
+  place: RegistryPlace;
+  catalog: Catalog;
+  shards: readonly ShardClient[];
+  start: RegistryStart;
+  now(): number;
+  report(message: string): void;
+}
+
+/** All that a registry has beside its shards. `over`: what its questions go through, made from what is here. */
+export function assemble(
+  { options, claim, place, catalog, shards, start, now, report }: AssembledFrom,
+  over: (local: LocalPartitions) => Pick<RegistryParts, "partitions" | "intake" | "lost" | "starting">,
+): Registry {
+  const keeper = new Keeper({
+    place,
+    shards,
+    retention: options.retention ?? RETENTION_DEFAULT,
+    after_bytes: options.snapshot_after_bytes ?? SNAPSHOT_AFTER_BYTES_DEFAULT,
+    report,
+    now,
+  });
+  keeper.start();
+  const past = new PastThreads(place, options.stale_after_ms ?? STALE_AFTER_MS_DEFAULT);
+  const local: LocalPartitions = new LocalPartitions(
+    shards,
+    new PastQuestions({
+      shard_of: (partition) => local.shard(partition),
+      manifests: catalog.manifests,
+      threads: past,
+      report,
+    }),
+  );
+  const parts: RegistryParts = {
+    claim,
+    catalog,
+    partition_count: place.partition_count,
+    replica: place.replica,
+    now,
+    keeper,
+    past,
+    start,
+    ...over(local),
+  };
+  return new Registry(parts, new WayIn(place.module, seed_of(place.registry_id)));
 }
 
 function own_partitions(partitions: number[]) {

@@ -64,6 +64,8 @@ export interface RegistryParts {
   catalog: Catalog;
   /** How many there are. */
   partition_count: number;
+  /** Their logs are replicas. */
+  replica: boolean;
   partitions: Partitions;
   intake: Intake;
   now(): number;
@@ -73,6 +75,8 @@ export interface RegistryParts {
   start: RegistryStart;
   /** Resolves if it can answer no more. */
   lost: Promise<Error>;
+  /** Why it should not be asked yet; null: it may be. Default: it may. */
+  starting?(): string | null;
 }
 
 /** What a start found, and had to read. */
@@ -93,6 +97,14 @@ export class Registry implements RegistryService {
     this.partitions = parts.partition_count;
     this.#parts = parts;
     this.#way_in = way_in;
+  }
+
+  get replica(): boolean {
+    return this.#parts.replica;
+  }
+
+  get starting(): string | null {
+    return this.#parts.starting?.() ?? null;
   }
 
   /** The registry's directory. */

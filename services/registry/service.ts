@@ -90,6 +90,10 @@ export interface RegistryService {
   readonly partitions: number;
   /** The registry's directory. */
   readonly data: string;
+  /** Its logs are replicas of ones that lie elsewhere. */
+  readonly replica: boolean;
+  /** Why it should not be asked yet; null: it may be. */
+  readonly starting: string | null;
   /** Takes one EventBatch whole or not at all; resolves when it is durable and folded. */
   ingest(batch: Uint8Array, options?: IngestOptions): Promise<Acknowledgement>;
   /**

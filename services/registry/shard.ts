@@ -110,6 +110,11 @@ export class Shard implements ShardWork {
     return wanted.map(({ owned, next }) => owned.behind(next)).filter((behind) => behind !== null);
   }
 
+  async host_facts(...[partition, hosts, next_offset, wait_ms]: Arguments<"host_facts">) {
+    const owned = this.#partition(partition);
+    return (await owned.folded(next_offset, wait_ms)) ? owned.core.host_facts(hosts) : null;
+  }
+
   host(partition: number, host_id: string, instant: Instant, at_ms: number) {
     const question = this.#question(partition, host_id, instant, at_ms);
     return this.#tell(question, (story) => host_answer(question, story));

@@ -175,6 +175,8 @@ export interface ShardOperations {
     max_age_ms: number | null,
   ): HostOutcome | null;
   fleet(partitions: number[]): PartitionFleet[];
+  /** When it is folded so far; null: not after `wait_ms`. For HostFactRows, in the order of the hosts. */
+  host_facts(partition: number, hosts: HostList, next_offset: bigint, wait_ms: number): Uint8Array | null;
   digest(partition: number): PartitionDigest;
   host_hashes(partition: number): PartitionHashes;
   host_state(partition: number, host: number): PartitionHostState;

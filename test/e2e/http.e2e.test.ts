@@ -427,7 +427,12 @@ describe("a list", () => {
 describe("who watches", () => {
   test("finds the process healthy, and ready with all of its partitions", async () => {
     expect(await ask_json(server, "/healthz")).toEqual({ status: "ok" });
-    expect(await ask_json(server, "/readyz")).toEqual({ ready: true, partitions: 8, broken: [] });
+    expect(await ask_json(server, "/readyz")).toEqual({
+      ready: true,
+      partitions: 8,
+      broken: [],
+      starting: null,
+    });
   });
 
   test("finds hosts, events and anomalies counted, and requests by route, not by host", async () => {

@@ -51,6 +51,8 @@ export class FakeRegistry implements RegistryService {
   rows: FleetRow[] = [];
   catalog: CatalogEntry[] = [];
   readonly data = "/nowhere";
+  readonly replica = false;
+  starting: string | null = null;
   broken_partitions: { partition: number; reason: string }[] = [];
   snapshot_log_times_ms: (number | null)[] = [];
   checks: { candidate: Candidate; options: CheckOptions }[] = [];

@@ -22,7 +22,7 @@ const END: MigrationEnd = {
 const BEGAN = migration_began(END.registry_id);
 const ENDED = migration_ended(END);
 const PUBLISHED: CatalogRecord = {
-  published: { name: "kp_1", kernel_release: "6.12.1", arch: "x86_64", states: [{ version: 1 }] },
+  published: { name: "kp_1", kernel_release: "6.12.1", arch: "x86_64" },
 };
 
 function read_back(...records: CatalogRecord[]): ReturnType<typeof migration_of> {

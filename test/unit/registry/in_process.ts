@@ -55,6 +55,7 @@ export async function open_in_process(
     claim,
     catalog,
     partition_count: 1,
+    replica: false,
     partitions,
     intake: partitions,
     now: Date.now,

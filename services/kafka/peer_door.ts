@@ -1,0 +1,123 @@
+/** What other nodes ask this one. Answered only while the partition is this node's, before and behind the answer. */
+import { Problem } from "../events/problem.js";
+import type { LocalPartitions } from "../registry/local_partitions.js";
+import type { Operation } from "../registry/shard_protocol.js";
+import { type Answerable, of_all, of_some } from "./answerable.js";
+import { NONCE_HEADER, type PeerAuth, SIGNATURE_HEADER } from "./peer_auth.js";
+import { OpenHostLists } from "./peer_lists.js";
+import {
+  NotOwner,
+  OF_LISTS,
+  PEER_PATH,
+  PEER_SHARD_OPERATIONS,
+  type PeerAnswer,
+  type PeerOperations,
+  type PeerQuestion,
+  type Role,
+} from "./peer_protocol.js";
+import { decode_wire, encode_wire } from "./wire_json.js";
+
+/** A batch's hosts, at most ten thousand ids of 255 bytes, as base64. */
+const QUESTION_BYTES_MAX = 8 * 1024 * 1024;
+
+type PeerWork = {
+  [Op in keyof PeerOperations]: (role: Role, ...given: Parameters<PeerOperations[Op]>) => Promise<unknown>;
+};
+
+export class PeerDoor {
+  readonly #auth: PeerAuth;
+  readonly #node: Answerable;
+  readonly #work: PeerWork;
+  readonly #lists = new OpenHostLists();
+
+  constructor(auth: PeerAuth, node: Answerable, local: LocalPartitions) {
+    this.#auth = auth;
+    this.#node = node;
+    const lists = this.#lists;
+    this.#work = {
+      ask: (role, partition, operation, given) => this.#ask(local, role, partition, operation, given),
+      check: (role, partitions, question, past) =>
+        of_some(node, partitions, role, (asked) => local.check(question, past, asked)),
+      fleet: (role, partitions, past) => of_some(node, partitions, role, (asked) => local.fleet(past, asked)),
+      status: (role, partitions) =>
+        of_some(node, partitions, role, async (asked) => {
+          return (await local.status()).filter(({ partition }) => asked.includes(partition));
+        }),
+      wait: (role, positions, wait_ms) =>
+        of_all(
+          node,
+          positions.map(([partition]) => partition),
+          role,
+          async () => (await Promise.all(local.behind(new Map(positions), wait_ms))).flat(),
+        ),
+      past_hosts: (role, past, question) =>
+        of_all(node, [question.partition], role, async () => lists.open(local.past_hosts(past, question))),
+      pull_hosts: (_role, list) => lists.pull(list),
+      cancel_hosts: (_role, list) => lists.cancel(list),
+    };
+  }
+
+  /** Null: the request is not for this door. */
+  async fetch(request: Request): Promise<Response | null> {
+    const url = new URL(request.url);
+    if (url.pathname !== PEER_PATH) return null;
+    if (request.method !== "POST") return new Response("only POST\n", { status: 405 });
+    const length = Number(request.headers.get("content-length") ?? Number.NaN);
+    if (!(length <= QUESTION_BYTES_MAX)) return new Response("too long\n", { status: 413 });
+    const body = await request.text();
+    const nonce = request.headers.get(NONCE_HEADER) ?? "";
+    if (!this.#auth.is_question(nonce, body, request.headers.get(SIGNATURE_HEADER) ?? "")) {
+      return new Response("not signed with this cluster's secret\n", { status: 401 });
+    }
+    let question: PeerQuestion;
+    try {
+      question = decode_wire(body) as PeerQuestion;
+    } catch {
+      return new Response("no JSON\n", { status: 400 });
+    }
+    const text = encode_wire(await this.#answer(question));
+    return new Response(text, {
+      headers: {
+        "content-type": "application/json",
+        [SIGNATURE_HEADER]: this.#auth.sign_answer(nonce, text),
+      },
+    });
+  }
+
+  close(): void {
+    this.#lists.close();
+  }
+
+  async #answer({ generation: asked, role, operation, given }: PeerQuestion): Promise<PeerAnswer> {
+    const { generation } = this.#node;
+    if (generation < asked) {
+      return { generation, not_owner: `this node knows of generation ${generation}, not yet of ${asked}` };
+    }
+    try {
+      const work = this.#work[operation] as
+        | ((role: Role, ...given: unknown[]) => Promise<unknown>)
+        | undefined;
+      if (work === undefined) return { generation, error: `${operation} is nothing that this version knows` };
+      return { generation, answer: (await work(role, ...given)) ?? null };
+    } catch (error) {
+      if (error instanceof NotOwner) return { generation, not_owner: error.message };
+      if (error instanceof Problem) {
+        const { code, message, parts } = error;
+        return { generation, problem: { code, message, parts: { ...parts } } };
+      }
+      return { generation, error: error instanceof Error ? error.message : String(error) };
+    }
+  }
+
+  async #ask(
+    local: LocalPartitions,
+    role: Role,
+    partition: number,
+    operation: Operation,
+    given: unknown[],
+  ): Promise<unknown> {
+    if (!PEER_SHARD_OPERATIONS.has(operation)) throw new Error(`${operation} is not for other nodes`);
+    const ask = () => local.ask(partition, operation, given as never);
+    return OF_LISTS.has(operation) ? ask() : of_all(this.#node, [partition], role, ask);
+  }
+}

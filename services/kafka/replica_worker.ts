@@ -1,0 +1,48 @@
+/** The thread of a shard whose partitions are replicas. */
+import { parentPort, workerData } from "node:worker_threads";
+import { node_disk } from "../log/node_disk.js";
+import { serve_shard } from "../registry/shard_serving.js";
+import { kafka_of } from "./kafka_client.js";
+import type { ReplicaMessage, ReplicaRequest, ReplicaStart } from "./replica_protocol.js";
+import { ReplicaShard } from "./replica_shard.js";
+import { Replicator } from "./replicator.js";
+
+const { shard: start, settings, name, control } = workerData as ReplicaStart;
+
+function tell(message: ReplicaMessage): void {
+  control.postMessage(message);
+}
+
+const log = {
+  debug() {},
+  info() {},
+  warn: (_fields: object, message: string) => tell({ report: message }),
+  error: (_fields: object, message: string) => tell({ report: message }),
+};
+
+const shard = await serve_shard(parentPort!, start, node_disk, Date.now);
+if (shard !== null) {
+  const replicator = new Replicator({
+    kafka: kafka_of(settings, name, log),
+    topic: settings.topics.host_events,
+    group: `${settings.group_id}.${settings.node_id}.${name}`,
+    report: (report) => tell({ report }),
+    broken: (partition, broken) => tell({ broken: { partition, ...broken } }),
+    now: () => performance.now(),
+  });
+  const replicas = new ReplicaShard({ shard, replicator, tell, now: () => performance.now() });
+  const started = replicator.start(start.place.partition_count);
+
+  async function answer({ id, operation, arguments: given }: ReplicaRequest): Promise<void> {
+    try {
+      await started;
+      const work = replicas[operation] as (...args: unknown[]) => Promise<unknown>;
+      tell({ id, answer: await work.apply(replicas, given) });
+    } catch (error) {
+      tell({ id, error: error instanceof Error ? error.message : String(error) });
+    }
+    if (operation === "close") control.close();
+  }
+
+  control.on("message", (request: ReplicaRequest) => void answer(request));
+}
