@@ -24,6 +24,7 @@ const COMMANDS: Record<string, () => Promise<(program: Command, session: Session
   agent: async () => (await import("./agent.js")).add_agent_command,
   load: async () => (await import("./load.js")).add_load_command,
   conform: async () => (await import("./conform.js")).add_conform_command,
+  topics: async () => (await import("./topics.js")).add_topics_commands,
 };
 
 /** A problem as a document, where the answer is to be JSON. */

@@ -25,6 +25,8 @@ interface Import {
   room: string;
   target: string;
   dynamic: boolean;
+  /** Nothing of it is there at run time. */
+  types: boolean;
 }
 
 function typescript_files(directory: string): string[] {
@@ -36,12 +38,13 @@ function typescript_files(directory: string): string[] {
 function imports_of(file: string): Import[] {
   const room = relative(services, file).split("/")[0]!;
   const text = readFileSync(file, "utf8");
-  const found = text.matchAll(/(?:from\s+|import\s+|import\()\s*"(\.[^"]+)"/g);
+  const found = text.matchAll(/(?:(import type [^"]*?)?from\s+|import\s+|import\()\s*"(\.[^"]+)"/g);
   return [...found].map((match) => ({
     file: relative(root, file),
     room,
-    target: relative(services, resolve(dirname(file), match[1]!)).split("/")[0]!,
+    target: relative(services, resolve(dirname(file), match[2]!)).split("/")[0]!,
     dynamic: match[0].includes("("),
+    types: match[1] !== undefined,
   }));
 }
 
@@ -62,6 +65,13 @@ describe("the directions of imports", () => {
   test("outside of services only the generated schema is imported, and by services/events alone", () => {
     const generated = imports.filter(({ target }) => target === "..");
     expect(new Set(generated.map(({ file }) => file))).toEqual(new Set(["services/events/proto.ts"]));
+  });
+
+  test("Kafka is loaded where brokers are configured only: nobody else imports it as it starts", () => {
+    const loads = imports.filter(
+      ({ room, target, dynamic, types }) => target === "kafka" && room !== "kafka" && !dynamic && !types,
+    );
+    expect(loads).toEqual([]);
   });
 
   test("there are imports to look at", () => {
