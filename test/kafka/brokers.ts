@@ -169,8 +169,8 @@ function prepare(
       class_path(version),
       "kafka.tools.StorageTool",
       "format",
-      "-t",
-      cluster_id,
+      // One may begin with a hyphen.
+      `--cluster-id=${cluster_id}`,
       "-c",
       file,
       ...users,
