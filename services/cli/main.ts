@@ -21,6 +21,7 @@ const COMMANDS: Record<string, () => Promise<(program: Command, session: Session
   fleet: async () => (await import("./fleet.js")).add_fleet_command,
   replay: async () => (await import("./replay.js")).add_replay_command,
   snapshot: async () => (await import("./snapshot.js")).add_snapshot_command,
+  migrate: async () => (await import("./migrate.js")).add_migrate_command,
   agent: async () => (await import("./agent.js")).add_agent_command,
   load: async () => (await import("./load.js")).add_load_command,
   conform: async () => (await import("./conform.js")).add_conform_command,
