@@ -7,9 +7,10 @@ import { decode_catalog_record } from "../events/codec.js";
 import { Problem } from "../events/problem.js";
 import { klpstate } from "../events/proto.js";
 import type { LogRecord } from "../log/frame.js";
+import { copied_log_time_ms } from "./log_time_header.js";
 import { Outlet } from "./outlet.js";
 import { replica_log } from "./partition_log.js";
-import { log_time_header, Replica } from "./replica.js";
+import { Replica } from "./replica.js";
 import { Replicator } from "./replicator.js";
 
 export interface CatalogTopicOptions {
@@ -138,7 +139,7 @@ function key_of(record: Uint8Array): string {
 function copied_times(catalog: Catalog): (message: KafkaMessage) => number | null {
   let copies = catalog.migration === "unfinished";
   return (message) => {
-    const time_ms = copies ? log_time_header(message) : null;
+    const time_ms = copies ? copied_log_time_ms(message.headers) : null;
     const phase = phase_of(message.value!);
     if (phase !== null) copies = phase === klpstate.v1.MigrationPhase.BEGAN && message.offset === "0";
     return time_ms;

@@ -48,7 +48,6 @@ const COMPARED_MS = 1_000;
 /** Beyond it the caller waits for the log. */
 const WAITING_BYTES_MAX = 16 * 1024 * 1024;
 const NO_EVENTS = new Uint8Array();
-const LOG_TIME_HEADER = "klpstate-log-time";
 
 export interface ReplicaOptions {
   partition: number;
@@ -223,10 +222,4 @@ export class Replica {
 /** One over the limit is kept as a record without events: the fold does not take that either, and counts it. */
 function kept_of(value: Buffer): Uint8Array {
   return value.length > RECORD_BYTES_MAX ? NO_EVENTS : value;
-}
-
-/** What a copy says of its record's log time in the log that it was copied from; null: nothing. */
-export function log_time_header({ headers }: KafkaMessage): number | null {
-  const text = headers?.[LOG_TIME_HEADER]?.toString() ?? "";
-  return /^[0-9]{1,15}$/.test(text) ? Number(text) : null;
 }

@@ -3,8 +3,9 @@ import { Problem } from "../events/problem.js";
 import { LogCorruption } from "../log/corruption.js";
 import type { Partition } from "../registry/partition.js";
 import type { Shard } from "../registry/shard.js";
+import { copied_log_time_ms } from "./log_time_header.js";
 import { replica_log } from "./partition_log.js";
-import { type Broken, log_time_header, Replica } from "./replica.js";
+import { type Broken, Replica } from "./replica.js";
 import type { Hold, OutletPlace, ReplicaMessage, ReplicaOperations } from "./replica_protocol.js";
 import type { Replicator } from "./replicator.js";
 
@@ -42,7 +43,8 @@ export class ReplicaShard implements ReplicaOperations {
       log: replica_log(log, (after, records) => partition.append_replica(after, records)),
       begins_anywhere,
       ...(migrated_to !== null && {
-        copied_time: (message) => (BigInt(message.offset) < migrated_to ? log_time_header(message) : null),
+        copied_time: (message) =>
+          BigInt(message.offset) < migrated_to ? copied_log_time_ms(message.headers) : null,
       }),
       earliest: async () => (await replicator.offsets()).get(number)?.low ?? 0n,
       now,
