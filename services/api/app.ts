@@ -12,6 +12,7 @@ import { add_health_routes } from "./health_routes.js";
 import { add_hosts_routes } from "./hosts_routes.js";
 import { create_metrics } from "./metrics.js";
 import { refuse_first_issue } from "./parameters.js";
+import { add_partitions_routes } from "./partitions_routes.js";
 import { add_patches_routes } from "./patches_routes.js";
 import { document_of, plain_document, problem_response } from "./problem_document.js";
 import { add_replay_routes, type Replay } from "./replay_routes.js";
@@ -59,6 +60,7 @@ export function build_app({
   add_fleet_routes(app, registry);
   add_replay_routes(app, registry, replay);
   add_snapshots_routes(app, registry);
+  add_partitions_routes(app, registry);
   add_health_routes(app, registry, metrics, version);
 
   app.notFound((c) => {

@@ -90,12 +90,18 @@ export async function replay(options: ReplayOptions): Promise<ReplayReport> {
   } finally {
     await Promise.all(threads.map((thread) => thread.end()));
   }
-  partitions.sort((a, b) => a.partition - b.partition);
+  const { fold_version } = new Core(module, { partition: null, partitions: 1 });
+  return report_of(partitions, fold_version);
+}
+
+/** What replays of partitions come to together, wherever they ran. */
+export function report_of(reports: readonly PartitionReport[], fold_version: number): ReplayReport {
+  const partitions = reports.toSorted((a, b) => a.partition - b.partition);
   const digests = partitions.map(({ digest }) => digest).filter((digest) => digest !== null);
   const whole = digests.length === partitions.length;
   return {
     digest: whole ? format_digest(add_digests(digests.map((digest) => BigInt(`0x${digest}`)))) : null,
-    fold_version: new Core(module, { partition: null, partitions: 1 }).fold_version,
+    fold_version,
     partitions,
     matches: verdict(partitions),
   };

@@ -20,6 +20,7 @@ const COMMANDS: Record<string, () => Promise<(program: Command, session: Session
   state: async () => (await import("./state.js")).add_state_command,
   fleet: async () => (await import("./fleet.js")).add_fleet_command,
   replay: async () => (await import("./replay.js")).add_replay_command,
+  partition: async () => (await import("./partition.js")).add_partition_commands,
   snapshot: async () => (await import("./snapshot.js")).add_snapshot_command,
   migrate: async () => (await import("./migrate.js")).add_migrate_command,
   agent: async () => (await import("./agent.js")).add_agent_command,

@@ -1,14 +1,41 @@
 /** How a registry's log is replayed: by audit, which is loaded only when it is asked for. */
-import type { Replay } from "../api/replay_routes.js";
+import type { Replay, ReplayProgress } from "../api/replay_routes.js";
 import { Problem } from "../events/problem.js";
+import type { ReplayAnswer } from "../registry/answers.js";
+import type { RegistryService, ReplayedPartition, ReplayHere } from "../registry/service.js";
 import type { PartitionStatus } from "../registry/shard_protocol.js";
 
 export const replay_by_audit: Replay = async (registry, { partition, to }, progress) => {
-  // What this process keeps: the logs of other nodes lie elsewhere.
-  const status = await registry.own_status();
   if (partition !== null && partition >= registry.partitions)
     throw no_partition(partition, registry.partitions);
-  const asked = partition === null ? status : status.filter((one) => one.partition === partition);
+  const asked = partition === null ? Array.from({ length: registry.partitions }, (_, i) => i) : [partition];
+  const kept_here = new Set(registry.own_partitions());
+  const here = asked.filter((one) => kept_here.has(one));
+  const [own, theirs] = await Promise.all([
+    replay_own(registry, here, to, progress),
+    registry.replay_elsewhere(
+      asked.filter((one) => !kept_here.has(one)),
+      to,
+    ),
+  ]);
+  const found = [...own.partitions, ...theirs];
+  const missing = asked.filter((one) => !found.some((report) => report.partition === one)).map(nobody_has);
+  const { report_of } = await import("../audit/replay.js");
+  return report_of([...found, ...missing], own.fold_version);
+};
+
+/** For another node that was asked about all. */
+export const replay_here: ReplayHere = async (registry, partitions, to) => {
+  return (await replay_own(registry, partitions, to, () => {})).partitions;
+};
+
+async function replay_own(
+  registry: RegistryService,
+  partitions: number[],
+  to: bigint | null,
+  progress: (progress: ReplayProgress) => void,
+): Promise<ReplayAnswer> {
+  const asked = (await registry.own_status()).filter((one) => partitions.includes(one.partition));
   for (const one of asked) refuse_beyond(to, one);
   const { replay } = await import("../audit/replay.js");
   return await replay({
@@ -25,7 +52,22 @@ export const replay_by_audit: Replay = async (registry, { partition, to }, progr
     live: registry,
     progress,
   });
-};
+}
+
+function nobody_has(partition: number): ReplayedPartition {
+  return {
+    partition,
+    first: "0",
+    next: "0",
+    hosts: 0,
+    digest: null,
+    events: 0,
+    matches: null,
+    damaged: null,
+    broken: "no node answers for it at the moment",
+    difference: null,
+  };
+}
 
 function no_partition(partition: number, partitions: number): Problem {
   const limit = `0 to ${partitions - 1}`;

@@ -13,7 +13,7 @@ import type { Registry } from "../registry/registry.js";
 import { format_byte_count, parse_byte_count } from "./byte_count.js";
 import { type Session, with_examples } from "./command.js";
 import { read_config } from "./config_file.js";
-import { replay_by_audit } from "./replay_by_audit.js";
+import { replay_by_audit, replay_here } from "./replay_by_audit.js";
 import { signal_of_stop } from "./stop_signal.js";
 import { print } from "./terminal.js";
 import { find_token, type TokenOptions, with_token } from "./token.js";
@@ -167,7 +167,7 @@ async function open_served(
       const { open_kafka_registry } = await import("../kafka/open_kafka_registry.js");
       const { partitions, ...own } = options;
       if (partitions !== undefined) throw of_topic();
-      return open_kafka_registry({ ...own, settings, log });
+      return open_kafka_registry({ ...own, settings, log, replay: replay_here });
     }
   }
   const { open_registry } = await import("../registry/open_registry.js");

@@ -7,6 +7,7 @@ import type { LocalPartitions } from "../registry/local_partitions.js";
 import type { Asker, Partitions } from "../registry/partitions.js";
 import type { PastInstants } from "../registry/past.js";
 import type { Behind } from "../registry/positions.js";
+import type { ReplayedPartition } from "../registry/service.js";
 import type {
   Answer,
   Arguments,
@@ -37,6 +38,7 @@ export interface ClusterPartitionsOptions {
 const DEADLINE_OF_SESSION = 0.4;
 /** A question about the past folds; nobody else can answer it sooner. */
 const PAST_DEADLINE_MS = 60_000;
+const REPLAY_DEADLINE_MS = 60 * 60_000;
 /** Before the second try, for the group to tell of another owner. */
 const RETRY_AFTER_MS = 150;
 /** One wait for positions at another node, so that a change of owner is noticed. */
@@ -142,6 +144,28 @@ export class ClusterPartitions implements Partitions {
       return this.#pulled(where, role, list);
     });
     yield* hosts;
+  }
+
+  /** Those that this node owns. */
+  own(): number[] {
+    const { ownership } = this.#options.node;
+    if (ownership === null) return [];
+    return [...ownership.seats.entries()].flatMap(([partition, { owner }]) =>
+      owner === ownership.member_id ? [partition] : [],
+    );
+  }
+
+  async replay_elsewhere(partitions: number[], to: bigint | null): Promise<ReplayedPartition[]> {
+    const asked = [...this.#by_seat(partitions, "owner")].map(async ([url, theirs]) => {
+      if (url === null) return [];
+      try {
+        return await this.#peer({ url }, "owner", "replay", [theirs, to], REPLAY_DEADLINE_MS);
+      } catch (error) {
+        if (!is_elsewhere(error)) throw error;
+        return [];
+      }
+    });
+    return (await Promise.all(asked)).flat();
   }
 
   behind(positions: ReadonlyMap<number, bigint>, wait_ms: number): Promise<Behind[]>[] {

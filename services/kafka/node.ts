@@ -5,6 +5,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Admin } from "kafkajs";
+import { Problem } from "../events/problem.js";
 import { parse_committed, write_committed } from "./committed.js";
 import type { Lease } from "./lease.js";
 import type { Claims, Ownership, OwnershipGroup } from "./ownership.js";
@@ -12,6 +13,7 @@ import type { Role } from "./peer_protocol.js";
 import type { Broken } from "./replica.js";
 import type { OutletPlace } from "./replica_protocol.js";
 import type { ReplicaThread } from "./replica_thread.js";
+import { move_replica_aside, was_reset } from "./reset.js";
 
 export interface KafkaNodeOptions {
   topic: string;
@@ -21,8 +23,10 @@ export interface KafkaNodeOptions {
   threads: readonly ReplicaThread[];
   state_changes: boolean;
   fold_version: number;
-  /** Partitions that may begin where the topic does. */
-  begins_anywhere: ReadonlySet<number>;
+  /** The registry's directory. */
+  data: string;
+  /** ms since 1970. */
+  now(): number;
   /** Where a migrated log ends, by partition. */
   migrated_to: ReadonlyMap<number, bigint>;
   /** Next offsets of the logs here. */
@@ -168,6 +172,38 @@ export class KafkaNode {
     if (kept.role === "owner") void this.#nudge();
   }
 
+  /**
+   * Moves the replica here aside and folds the topic from its earliest record. Resolves with where it was moved to.
+   * Throws Problem where the partition is not kept here, or is not broken.
+   */
+  async reset(partition: number): Promise<string> {
+    const { data, now, report } = this.#options;
+    const kept = this.#kept.get(partition);
+    if (kept === undefined) {
+      throw new Problem(
+        "not_found",
+        `partition ${partition} is not kept by this node; ask the one that keeps it`,
+        {
+          field: "partition",
+          value: String(partition),
+        },
+      );
+    }
+    if (kept.broken === null) {
+      throw new Problem("contradiction", `partition ${partition} is not broken here; nothing was moved`, {
+        field: "partition",
+        value: String(partition),
+      });
+    }
+    this.#release(partition);
+    await this.#closing.get(partition);
+    const aside = move_replica_aside(data, partition, now());
+    report(`partition ${partition} begins again: what was here is in ${aside}`);
+    const ownership = this.#ownership;
+    if (ownership !== null) this.assigned(ownership);
+    return aside;
+  }
+
   published(partition: number, place: OutletPlace): void {
     this.#published.set(partition, place);
   }
@@ -190,11 +226,11 @@ export class KafkaNode {
       known.role = role;
       return;
     }
-    const { threads, begins_anywhere, migrated_to } = this.#options;
+    const { threads, data, migrated_to } = this.#options;
     const thread = threads[partition % threads.length]!;
     const hold = {
       partition,
-      begins_anywhere: begins_anywhere.has(partition),
+      begins_anywhere: was_reset(data, partition),
       migrated_to: migrated_to.get(partition) ?? null,
     };
     const kept: Kept = {

@@ -23,6 +23,7 @@ import {
 } from "../registry/open_registry.js";
 import { core_options, log_directory, type RegistryPlace } from "../registry/partition_place.js";
 import type { Registry, RegistryParts } from "../registry/registry.js";
+import type { ReplayHere } from "../registry/service.js";
 import { CatalogTopic } from "./catalog_topic.js";
 import type { KafkaLog } from "./client_log.js";
 import { ClusterPartitions } from "./cluster_partitions.js";
@@ -30,17 +31,19 @@ import { KafkaIntake } from "./intake.js";
 import { kafka_of } from "./kafka_client.js";
 import { Lease } from "./lease.js";
 import { KafkaNode } from "./node.js";
+import { own_url } from "./own_url.js";
 import { OwnershipGroup } from "./ownership.js";
 import { PeerAuth } from "./peer_auth.js";
 import { PeerClient } from "./peer_client.js";
 import { PeerDoor } from "./peer_door.js";
 import { PUBLISHER_REQUEST_TIMEOUT_MS, Publisher } from "./publisher.js";
 import { ReplicaThread } from "./replica_thread.js";
-import { partitions_reset } from "./reset.js";
 import type { KafkaSettings } from "./settings.js";
 import { refusal_of, verify_topics } from "./topics.js";
 
 export interface KafkaRegistryOptions extends Omit<RegistryOptions, "partitions"> {
+  /** Folds partitions that are kept here anew, for a node that was asked about all. */
+  replay: ReplayHere;
   settings: KafkaSettings;
   log: KafkaLog;
 }
@@ -133,7 +136,7 @@ async function open_claimed(
 
   const lease = new Lease(settings.session_timeout_ms);
   const fold_version = new Core(place.module, core_options(place, 0)).fold_version;
-  const made: { node?: KafkaNode } = {};
+  const made: { node?: KafkaNode; registry?: Registry } = {};
   const count = Math.min(partitions, options.shards ?? Math.max(1, availableParallelism() - 1));
   for (let shard = 0; shard < count; shard++) {
     const known = facts.length;
@@ -166,7 +169,8 @@ async function open_claimed(
     threads,
     state_changes: settings.state_changes,
     fold_version,
-    begins_anywhere: partitions_reset(data),
+    data,
+    now,
     migrated_to: migration?.ends ?? new Map(),
     async next_offsets() {
       const status = await Promise.all(threads.map(({ shard }) => shard.ask("status", [])));
@@ -186,8 +190,12 @@ async function open_claimed(
   );
   const registry = assemble(
     { options, claim, place, catalog, shards: threads.map(({ shard }) => shard), start, now, report },
-    (local: LocalPartitions): Pick<RegistryParts, "partitions" | "intake" | "lost" | "starting"> => {
-      door = new PeerDoor(auth, node, local);
+    (
+      local: LocalPartitions,
+    ): Pick<RegistryParts, "partitions" | "intake" | "lost" | "starting" | "reset"> => {
+      door = new PeerDoor(auth, node, local, (partitions, to) =>
+        options.replay(made.registry!, partitions, to),
+      );
       const cluster = new ClusterPartitions({
         partition_count: partitions,
         node,
@@ -206,28 +214,32 @@ async function open_claimed(
         intake: new KafkaIntake(publisher, cluster),
         lost: local.lost,
         starting: () => catalog_topic.broken ?? node.starting,
+        reset: (partition) => node.reset(partition),
       };
     },
   );
+  made.registry = registry;
   return {
     registry,
     peers: (request) => door!.fetch(request),
-    join: (url) =>
-      node.start(
+    join: async (listens) => {
+      const url = own_url(settings, listens);
+      await node.start(
         new OwnershipGroup({
           kafka: kafka_of(settings, "owner", log),
           group_id: settings.group_id,
           topic: settings.topics.host_events,
           partitions,
           session_timeout_ms: settings.session_timeout_ms,
-          node: { node_id: settings.node_id, url: settings.advertise ?? url, fold_version },
+          node: { node_id: settings.node_id, url, fold_version },
           lease,
           claims: () => node.claims(),
           revoked: (still_owned) => node.revoked(still_owned),
           assigned: (ownership) => node.assigned(ownership),
           report,
         }),
-      ),
+      );
+    },
   };
 }
 

@@ -1,6 +1,7 @@
 /** What other nodes ask this one. Answered only while the partition is this node's, before and behind the answer. */
 import { Problem } from "../events/problem.js";
 import type { LocalPartitions } from "../registry/local_partitions.js";
+import type { ReplayedPartition } from "../registry/service.js";
 import type { Operation } from "../registry/shard_protocol.js";
 import { type Answerable, of_all, of_some } from "./answerable.js";
 import { NONCE_HEADER, type PeerAuth, SIGNATURE_HEADER } from "./peer_auth.js";
@@ -30,7 +31,12 @@ export class PeerDoor {
   readonly #work: PeerWork;
   readonly #lists = new OpenHostLists();
 
-  constructor(auth: PeerAuth, node: Answerable, local: LocalPartitions) {
+  constructor(
+    auth: PeerAuth,
+    node: Answerable,
+    local: LocalPartitions,
+    replay: (partitions: number[], to: bigint | null) => Promise<ReplayedPartition[]>,
+  ) {
     this.#auth = auth;
     this.#node = node;
     const lists = this.#lists;
@@ -54,6 +60,7 @@ export class PeerDoor {
         of_all(node, [question.partition], role, async () => lists.open(local.past_hosts(past, question))),
       pull_hosts: (_role, list) => lists.pull(list),
       cancel_hosts: (_role, list) => lists.cancel(list),
+      replay: (role, partitions, to) => of_some(node, partitions, role, (asked) => replay(asked, to)),
     };
   }
 

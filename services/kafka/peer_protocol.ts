@@ -1,6 +1,7 @@
 /** What nodes ask each other. Everything is of certain partitions, and answered only by who has them. */
 import type { PastInstants } from "../registry/past.js";
 import type { Behind } from "../registry/positions.js";
+import type { ReplayedPartition } from "../registry/service.js";
 import type {
   CheckQuestion,
   HostOutcome,
@@ -27,6 +28,8 @@ export interface PeerOperations {
   past_hosts(past: PastInstants, question: HostsCheckQuestion): number;
   pull_hosts(list: number): { items: HostOutcome[]; done: boolean };
   cancel_hosts(list: number): void;
+  /** Folds the partitions' logs anew there. */
+  replay(partitions: number[], to: bigint | null): ReplayedPartition[];
 }
 
 export type PeerOperation = keyof PeerOperations;

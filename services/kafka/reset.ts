@@ -3,19 +3,16 @@
  * topic is folded from its earliest record. Somebody has to decide that: what the topic does not have any more is in no
  * answer from then on, and hosts whose beginning is gone are `no_baseline` (RULES F3).
  */
-import { existsSync, mkdirSync, readdirSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { log_directory, snapshot_directory } from "../registry/partition_place.js";
 
 /** In a partition's directory: its log may begin where the topic does. */
 const RESET_NAME = "reset.json";
 
-/** Partitions whose logs may begin anywhere. */
-export function partitions_reset(data: string): Set<number> {
-  const logs = join(data, "log");
-  if (!existsSync(logs)) return new Set();
-  const names = readdirSync(logs).filter((name) => /^[0-9]+$/.test(name));
-  return new Set(names.filter((name) => existsSync(join(logs, name, RESET_NAME))).map(Number));
+/** Whether the partition's log may begin where its topic does. */
+export function was_reset(data: string, partition: number): boolean {
+  return existsSync(join(log_directory(data, partition), RESET_NAME));
 }
 
 /** Where the replica was moved to. Nobody has its files open. */

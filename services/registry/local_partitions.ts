@@ -85,6 +85,14 @@ export class LocalPartitions implements Partitions, Intake {
     return this.status();
   }
 
+  own(): number[] {
+    return [...this.#all];
+  }
+
+  async replay_elsewhere(): Promise<[]> {
+    return [];
+  }
+
   behind(positions: ReadonlyMap<number, bigint>, wait_ms: number): Promise<Behind[]>[] {
     return this.#shards.flatMap((shard) => {
       const wanted = [...positions].filter(([partition]) => shard.partitions.includes(partition));

@@ -161,7 +161,9 @@ export interface AssembledFrom {
 /** All that a registry has beside its shards. `over`: what its questions go through, made from what is here. */
 export function assemble(
   { options, claim, place, catalog, shards, start, now, report }: AssembledFrom,
-  over: (local: LocalPartitions) => Pick<RegistryParts, "partitions" | "intake" | "lost" | "starting">,
+  over: (
+    local: LocalPartitions,
+  ) => Pick<RegistryParts, "partitions" | "intake" | "lost" | "starting" | "reset">,
 ): Registry {
   const keeper = new Keeper({
     place,

@@ -6,6 +6,7 @@ import type { BatchPart } from "../core/way_in.js";
 import type { PartStored } from "./acknowledgement.js";
 import type { PastInstants } from "./past.js";
 import type { Behind } from "./positions.js";
+import type { ReplayedPartition } from "./service.js";
 import type {
   Answer,
   Arguments,
@@ -45,6 +46,10 @@ export interface Partitions {
   status(): Promise<PartitionStatus[]>;
   /** Of those that have this process for a home: what a node's own measures are about. */
   own_status(): Promise<PartitionStatus[]>;
+  /** Partitions whose log here is the one to replay: all of them, where this is the only process. */
+  own(): number[];
+  /** Replays of others, by who owns them; without those that nobody answers for. */
+  replay_elsewhere(partitions: number[], to: bigint | null): Promise<ReplayedPartition[]>;
   /** What is not folded so far, told apart as it is found out: `wait_ms` each at most. */
   behind(positions: ReadonlyMap<number, bigint>, wait_ms: number): Promise<Behind[]>[];
   close(): Promise<void>;

@@ -37,6 +37,7 @@ import type {
   Instant,
   PublishOutcome,
   RegistryService,
+  ReplayedPartition,
   StateLookup,
 } from "./service.js";
 import type {
@@ -77,6 +78,8 @@ export interface RegistryParts {
   lost: Promise<Error>;
   /** Why it should not be asked yet; null: it may be. Default: it may. */
   starting?(): string | null;
+  /** See RegistryService.reset_partition; only where logs are replicas. */
+  reset?(partition: number): Promise<string>;
 }
 
 /** What a start found, and had to read. */
@@ -275,6 +278,21 @@ export class Registry implements RegistryService {
 
   own_status(): Promise<PartitionStatus[]> {
     return this.#parts.partitions.own_status();
+  }
+
+  own_partitions(): number[] {
+    return this.#parts.partitions.own();
+  }
+
+  replay_elsewhere(partitions: number[], to: bigint | null): Promise<ReplayedPartition[]> {
+    return this.#parts.partitions.replay_elsewhere(partitions, to);
+  }
+
+  reset_partition(partition: number): Promise<string> {
+    const { reset } = this.#parts;
+    if (reset !== undefined) return reset(partition);
+    const says = "this registry's log is its own and not a replica: there is nothing to begin it again from";
+    throw new Problem("contradiction", says, { field: "partition", value: String(partition) });
   }
 
   async snapshot(): Promise<SnapshotsAnswer> {

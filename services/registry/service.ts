@@ -8,6 +8,7 @@ import type {
   HistoryEntry,
   HostAnswer,
   HostVerdict,
+  ReplayAnswer,
   SnapshotsAnswer,
   StateAnswer,
   VerdictName,
@@ -86,6 +87,16 @@ export interface PublishOutcome {
   offset: bigint;
 }
 
+/** A partition of a ReplayAnswer. */
+export type ReplayedPartition = ReplayAnswer["partitions"][number];
+
+/** Replays logs that this process keeps. */
+export type ReplayHere = (
+  registry: RegistryService,
+  partitions: number[],
+  to: bigint | null,
+) => Promise<ReplayedPartition[]>;
+
 export interface RegistryService {
   readonly partitions: number;
   /** The registry's directory. */
@@ -121,6 +132,12 @@ export interface RegistryService {
   status(): Promise<PartitionStatus[]>;
   /** Of the partitions that this process keeps: all of them, where it is the only one. */
   own_status(): Promise<PartitionStatus[]>;
+  /** Partitions whose log here is the one to replay. */
+  own_partitions(): number[];
+  /** Replays of the others, by who has them; without those that nobody answers for. */
+  replay_elsewhere(partitions: number[], to: bigint | null): Promise<ReplayedPartition[]>;
+  /** Goes on with a broken replica from the topic's earliest record; where the old one was moved to. Throws Problem. */
+  reset_partition(partition: number): Promise<string>;
   /** Makes a snapshot of every partition that has something new. */
   snapshot(): Promise<SnapshotsAnswer>;
   publish(manifest: Manifest): Promise<PublishOutcome>;

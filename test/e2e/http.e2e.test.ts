@@ -480,6 +480,7 @@ describe("who watches", () => {
         "GET /v1/fleet",
         "POST /v1/replay",
         "POST /v1/snapshots",
+        "POST /v1/partitions/{partition}/reset",
         "GET /healthz",
         "GET /readyz",
         "GET /metrics",

@@ -556,6 +556,7 @@ describe("for those who watch", () => {
       "/v1/hosts/{id}",
       "/v1/hosts/{id}/history",
       "/v1/hosts/{id}/states/{state}",
+      "/v1/partitions/{partition}/reset",
       "/v1/patches",
       "/v1/patches/withdraw",
       "/v1/replay",

@@ -238,6 +238,20 @@ export class FakeRegistry implements RegistryService {
     throw new Problem("not_found", "no such host");
   }
 
+  own_partitions() {
+    return [0, 1];
+  }
+
+  async replay_elsewhere() {
+    return [];
+  }
+
+  async reset_partition(partition: number) {
+    if (this.broken_partitions.some((broken) => broken.partition === partition))
+      return `/nowhere/aside/${partition}`;
+    throw new Problem("contradiction", `partition ${partition} is not broken here`);
+  }
+
   own_status() {
     return this.status();
   }
