@@ -4,7 +4,6 @@
  */
 import { promisify } from "node:util";
 import { gunzip, gzip } from "node:zlib";
-import kafkajs from "kafkajs";
 import { uncompress } from "snappyjs";
 import { read_lz4 } from "./lz4_frame.js";
 
@@ -16,17 +15,21 @@ interface Codec {
   decompress(buffer: Buffer): Promise<Buffer>;
 }
 
-const { CompressionTypes } = kafkajs;
+/** In a batch's attributes, as Kafka's protocol has them. */
+const GZIP = 1;
+const SNAPPY = 2;
+const LZ4 = 3;
+const ZSTD = 4;
 
 /** In the shape of kafkajs's CompressionCodecs. */
 export const CODECS: Record<number, () => Codec> = {
-  [CompressionTypes.GZIP]: () => ({
+  [GZIP]: () => ({
     compress: ({ buffer }) => promisify(gzip)(buffer),
     decompress: (buffer) => promisify(gunzip)(buffer, { maxOutputLength: DECOMPRESSED_BYTES_MAX }),
   }),
-  [CompressionTypes.Snappy]: reader("snappy", read_snappy),
-  [CompressionTypes.LZ4]: reader("lz4", (buffer) => read_lz4(buffer, DECOMPRESSED_BYTES_MAX)),
-  [CompressionTypes.ZSTD]: reader("zstd", read_zstd),
+  [SNAPPY]: reader("snappy", read_snappy),
+  [LZ4]: reader("lz4", (buffer) => read_lz4(buffer, DECOMPRESSED_BYTES_MAX)),
+  [ZSTD]: reader("zstd", read_zstd),
 };
 
 function reader(name: string, read: (buffer: Buffer) => Buffer | Promise<Buffer>): () => Codec {
