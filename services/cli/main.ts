@@ -13,6 +13,7 @@ import { VERSION } from "./version.js";
 const COMMANDS: Record<string, () => Promise<(program: Command, session: Session) => void>> = {
   serve: async () => (await import("./serve.js")).add_serve_command,
   ingest: async () => (await import("./ingest.js")).add_ingest_command,
+  produce: async () => (await import("./produce.js")).add_produce_command,
   patch: async () => (await import("./patch.js")).add_patch_commands,
   check: async () => (await import("./check.js")).add_check_command,
   host: async () => (await import("./host.js")).add_host_command,

@@ -512,6 +512,7 @@ describe("how it speaks", () => {
     "agent",
     "load",
     "ingest",
+    "produce",
     "check",
     "host",
     "history",
