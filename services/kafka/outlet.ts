@@ -8,6 +8,8 @@ import type { Kafka, Message, Producer, ProducerConfig } from "kafkajs";
 
 /** So long nothing came through: kafkajs has states that only a new producer leaves. */
 const STUCK_MS = 15_000;
+/** Of one attempt. Each of kafkajs's requests has a limit, but what comes before them, such as SASL's words, has none. */
+const ATTEMPT_MS_MAX = 60_000;
 
 /** What a broker answers before it has written anything; the tries that follow may succeed. */
 const NOT_WRITTEN = new Set(["NOT_ENOUGH_REPLICAS", "THROTTLING_QUOTA_EXCEEDED"]);
@@ -46,9 +48,15 @@ export interface OutletParts {
   monotonic_ms(): number;
 }
 
+/** A producer on its way to its brokers. */
+interface Line {
+  producer: Producer;
+  connected: Promise<void>;
+}
+
 export class Outlet {
   readonly #parts: OutletParts;
-  #producer: Promise<Producer> | null = null;
+  #line: Line | null = null;
   #worked_ms: number;
 
   constructor(parts: OutletParts) {
@@ -58,21 +66,35 @@ export class Outlet {
 
   /** Rejects where no broker answers. */
   async connect(): Promise<void> {
-    await this.#connected();
+    await this.#open().connected;
   }
 
-  /** All messages are of one partition. Never rejects. */
+  /** All messages are of one partition. Never rejects, and always ends. */
   async attempt(partition: number, messages: Message[]): Promise<Attempt> {
+    const line = this.#open();
+    let timer: NodeJS.Timeout;
+    const endless = new Promise<Attempt>((resolve) => {
+      timer = setTimeout(() => {
+        this.#give_up(line);
+        const why = `no end within ${ATTEMPT_MS_MAX} ms`;
+        resolve({ why, may_be_written: true, final: false });
+      }, ATTEMPT_MS_MAX);
+    });
+    return await Promise.race([this.#try(line, partition, messages), endless]).finally(() =>
+      clearTimeout(timer),
+    );
+  }
+
+  async #try(line: Line, partition: number, messages: Message[]): Promise<Attempt> {
     const { topic, replicas_ms, monotonic_ms } = this.#parts;
-    let producer: Promise<Producer>;
     try {
-      producer = this.#connected();
-      await producer;
+      await line.connected;
     } catch (error) {
+      this.#give_up(line);
       return { why: message_of(error), may_be_written: false, final: false };
     }
     try {
-      const results = await (await producer).send({ topic, messages, acks: -1, timeout: replicas_ms });
+      const results = await line.producer.send({ topic, messages, acks: -1, timeout: replicas_ms });
       const own = results.find((result) => result?.topicName === topic && result.partition === partition);
       const offset = BigInt(own?.baseOffset ?? -1);
       if (own?.errorCode === 0 && offset >= 0n) {
@@ -85,7 +107,7 @@ export class Outlet {
       const { name, type } = cause_of(error);
       // Behind a request without an answer kafkajs neither looks for another leader nor for another connection.
       const is_stuck = monotonic_ms() - this.#worked_ms > STUCK_MS || name === "KafkaJSRequestTimeoutError";
-      if (is_stuck) this.#give_up(producer);
+      if (is_stuck) this.#give_up(line);
       return {
         why: message_of(error),
         may_be_written: !REFUSED.has(type) && !NOT_WRITTEN.has(type),
@@ -95,40 +117,32 @@ export class Outlet {
   }
 
   async close(): Promise<void> {
-    const producer = this.#producer;
-    this.#producer = null;
-    await disconnect(producer);
+    const line = this.#line;
+    this.#line = null;
+    if (line !== null) await end(line);
   }
 
-  #connected(): Promise<Producer> {
-    this.#producer ??= this.#connect();
-    return this.#producer;
-  }
-
-  async #connect(): Promise<Producer> {
+  #open(): Line {
+    if (this.#line !== null) return this.#line;
     const producer = this.#parts.kafka.producer(this.#parts.producer);
-    try {
-      await producer.connect();
-    } catch (error) {
-      this.#producer = null;
-      void disconnect(Promise.resolve(producer));
-      throw error;
-    }
-    this.#worked_ms = this.#parts.monotonic_ms();
-    return producer;
+    const connected = producer.connect().then(() => {
+      this.#worked_ms = this.#parts.monotonic_ms();
+    });
+    this.#line = { producer, connected };
+    return this.#line;
   }
 
   /** What others have under way with it comes to its end by itself. */
-  #give_up(producer: Promise<Producer>): void {
-    if (this.#producer !== producer) return;
-    this.#producer = null;
-    void disconnect(producer);
+  #give_up(line: Line): void {
+    if (this.#line !== line) return;
+    this.#line = null;
+    void end(line);
   }
 }
 
-async function disconnect(producer: Promise<Producer> | null): Promise<void> {
+async function end({ producer }: Line): Promise<void> {
   try {
-    await (await producer)?.disconnect();
+    await producer.disconnect();
   } catch {
     // Its connections are gone already.
   }

@@ -305,6 +305,15 @@ describe("a send that fails", () => {
     expect([kafka.producers, kafka.disconnects]).toEqual([2, 1]);
   });
 
+  test("that never ends is given up with its producer, and tried again", async () => {
+    const to = publisher({ deadline_ms: 90_000 });
+    kafka.answers = [() => new Promise(() => {})];
+    const storing = to.store(parts_of([event("a", 1)], 1));
+    await vi.runAllTimersAsync();
+    expect(await storing).toMatchObject([{ fate: "stored" }]);
+    expect([kafka.producers, kafka.disconnects]).toEqual([2, 1]);
+  });
+
   test("since no broker is there was not written, and is sent once one is", async () => {
     const to = publisher();
     kafka.connect_errors = [failure("KafkaJSConnectionError"), failure("KafkaJSConnectionError")];
