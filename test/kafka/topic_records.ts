@@ -32,7 +32,9 @@ export async function make_topic(
 ): Promise<void> {
   const configEntries = Object.entries(config).map(([name, value]) => ({ name, value }));
   await with_admin(settings, async (admin) => {
-    await admin.createTopics({ topics: [{ topic, replicationFactor: 1, configEntries, ...more }] });
+    const topics = [{ topic, replicationFactor: 1, configEntries, ...more }];
+    // kafkajs ends its own wait with the first broker that has not heard of it.
+    await admin.createTopics({ topics, waitForLeaders: false });
     const has_leaders = async () => {
       const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
       return topics[0]!.partitions.every(({ leader }) => leader >= 0);
