@@ -212,6 +212,8 @@ async function make(
   const { replication } = settings;
   try {
     await admin.createTopics({
+      // The broker that was asked may not know yet what its controller made, and kafkajs takes that for a failure.
+      waitForLeaders: false,
       topics: shapes.map((shape) => ({
         topic: shape.name,
         numPartitions: shape.partitions ?? partitions,
