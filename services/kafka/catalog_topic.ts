@@ -135,14 +135,14 @@ function key_of(record: Uint8Array): string {
   return identity_key(published ? identity_of(published) : (withdrawn?.identity ?? {}));
 }
 
-/** Records between the one that says that a copy began and the one that it ended have their log times in a header. */
+/** Records from the one that says that a copy began to the one that it ended have their log times in a header. */
 function copied_times(catalog: Catalog): (message: KafkaMessage) => number | null {
   let copies = catalog.migration === "unfinished";
   return (message) => {
-    const time_ms = copies ? copied_log_time_ms(message.headers) : null;
     const phase = phase_of(message.value!);
+    // The one that says so counts among them: log times never fall, and by its own all would be of the copying's day.
     if (phase !== null) copies = phase === klpstate.v1.MigrationPhase.BEGAN && message.offset === "0";
-    return time_ms;
+    return copies ? copied_log_time_ms(message.headers) : null;
   };
 }
 

@@ -1,9 +1,10 @@
 // A registry goes from its directory into Kafka, whole, or not at all.
 import { cpSync, openSync, readdirSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import type { Kafka, KafkaMessage, Message, Producer, RecordMetadata } from "kafkajs";
-import { describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { migration_of } from "#services/catalog/migration.js";
 import { decode_catalog_record } from "#services/events/codec.js";
 import { partition_of } from "#services/events/partition.js";
@@ -20,11 +21,18 @@ import { read_log } from "#services/log/read_only.js";
 import { read_registry } from "#services/log/registry_file.js";
 import { SCAN_BYTES } from "#services/log/segment.js";
 import { log_directory } from "#services/registry/partition_place.js";
-import { expect_refused, klpstate, klpstate_yes, temporary_directory } from "../e2e/klpstate.js";
+import {
+  expect_refused,
+  klpstate,
+  klpstate_yes,
+  start_server_with,
+  temporary_directory,
+} from "../e2e/klpstate.js";
 import { catalog_times } from "../e2e/past.js";
 import { by_partition, write_registry } from "../e2e/past_registry.js";
 import { random_catalog, random_log } from "../model/random.js";
 import { events_of, type FoldedEvent, fold_log, hosts_digest, type LogRecord } from "../model/registry.js";
+import { type Brokers, start_brokers } from "./brokers.js";
 import { shared_settings } from "./shared_broker.js";
 
 /** Of the directories; `write_registry` has it so. */
@@ -141,6 +149,27 @@ function found_in({ offset, key, value, headers }: KafkaMessage): Omit<Found, "p
   };
 }
 
+interface Answers {
+  histories: Map<string, string>;
+  /** By what had arrived at each instant. */
+  fleets: string[];
+}
+
+async function answers_of(asked: string[], instants: LogRecord[]): Promise<Answers> {
+  const histories = new Map<string, string>();
+  const hosts = ["h0", "h1-é", "h2", "h5"];
+  for (const host of hosts) {
+    const { code, stdout } = await klpstate(["history", host, ...asked, "--json"]);
+    if (code === 0) histories.set(host, stdout);
+  }
+  const fleets: string[] = [];
+  for (const { log_time_ms } of instants) {
+    const known_at = new Date(Number(log_time_ms)).toISOString();
+    fleets.push(await klpstate_yes(["fleet", ...asked, "--known-at", known_at, "--json"]));
+  }
+  return { histories, fleets };
+}
+
 async function said_by(settings: KafkaSettings): Promise<ReturnType<typeof migration_of>> {
   const [records] = await read_topic(settings, settings.topics.catalog);
   return migration_of(records!.map(({ bytes }) => decode_catalog_record(bytes)));
@@ -228,6 +257,22 @@ describe("into as many partitions", () => {
       `KLPSTATE_KAFKA_BROKERS=${settings.brokers}`,
     );
     expect_refused(await klpstate(["fleet", "--data", data]), "lives in the topic");
+  });
+
+  test("a node answers of now and of the past what the directory did", async () => {
+    const { data, records } = await origin(14, () => [], true);
+    const settings = await topics_of(PARTITIONS);
+    const env = environment_of(settings);
+    const instants = [0.2, 0.5, 0.8, 1].map((part) => records[Math.floor(part * (records.length - 1))]!);
+    const before = await answers_of(["--data", data], instants);
+    expect(before.histories.size).toBeGreaterThan(2);
+    await klpstate_yes(["migrate", "--to-kafka", "--data", data], { env });
+
+    const node = await start_server_with({ env }, join(temporary_directory(), "node"));
+    const asked = ["--server", node.url];
+    while ((await klpstate(["fleet", ...asked])).code !== 0) await sleep(200);
+    expect(await answers_of(asked, instants)).toEqual(before);
+    await node.stop();
   });
 
   test("a switch that was not made is made by another run, unless the directory went on", async () => {
@@ -331,6 +376,9 @@ describe("what breaks off", () => {
         "delete the topics",
       );
       expect(await klpstate(["replay", "--data", data])).toMatchObject({ code: 0 });
+      const node = join(temporary_directory(), "node");
+      const served = await klpstate(["serve", "--data", node, "--listen", "127.0.0.1:0"], { env });
+      expect_refused(served, "a copy of an embedded log began and not that it ended");
     },
   );
 
@@ -407,6 +455,30 @@ describe("an answer that is lost", () => {
       message: expect.stringMatching(/stored twice.*delete the topics/),
     });
     expect(await read_registry(node_disk, data)).toMatchObject({ mode: "embedded" });
+  });
+});
+
+describe("a broker that dies meanwhile", () => {
+  let cluster: Brokers;
+  beforeAll(async () => {
+    cluster = await start_brokers({ count: 3 });
+  });
+  afterAll(() => cluster.end());
+
+  test("costs time, and no record", async () => {
+    const { data, records } = await origin(13);
+    const settings = cluster.settings({ KLPSTATE_KAFKA_PARTITIONS: `${PARTITIONS}` });
+    await create_topics(kafka_of(settings, "test"), settings);
+    let sends = 0;
+    const report = await migrate_oddly(data, settings, {
+      async send(send, record) {
+        // Behind the first two, of the catalog: a batch of each partition follows, and one broker leads one of them.
+        if (++sends === 3) await cluster.brokers[2]!.kill();
+        return send(record);
+      },
+    });
+    expect(sends).toBeGreaterThan(2 + PARTITIONS);
+    expect(report).toMatchObject({ migrated: true, digest: digest_of(of_each(records, PARTITIONS)) });
   });
 });
 
