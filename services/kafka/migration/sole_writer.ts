@@ -7,7 +7,7 @@ import type { Message, Producer } from "kafkajs";
 import { Problem } from "../../events/problem.js";
 
 const ATTEMPTS = 8;
-/** Twice as long after each attempt: a minute in all, which is longer than a new leader takes. */
+/** Twice as long after each attempt: half a minute in all, which is longer than a new leader takes. */
 const FIRST_WAIT_MS = 250;
 const SEND_TIMEOUT_MS = 30_000;
 
