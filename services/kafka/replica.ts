@@ -47,6 +47,8 @@ export type Taken =
 const COMPARED_MS = 1_000;
 /** Beyond it the caller waits for the log. */
 const WAITING_BYTES_MAX = 16 * 1024 * 1024;
+/** Beside its bytes, about: a log counts what waits in it the same way, and refuses what is too much. */
+const WAITING_RECORD_BYTES = 128;
 const NO_EVENTS = new Uint8Array();
 
 export interface ReplicaOptions {
@@ -184,7 +186,7 @@ export class Replica {
     this.#expected = last.offset + 1n;
     // A copy: the record lies in the memory of the whole fetch.
     this.#last = { offset: last.offset, bytes: Uint8Array.from(last.bytes) };
-    let bytes = 0;
+    let bytes = records.length * WAITING_RECORD_BYTES;
     for (const record of records) bytes += record.bytes.length;
     this.#waiting_bytes += bytes;
     const done = this.#options.log.append(after, records).then(
