@@ -122,17 +122,16 @@ async function say(
 
 /** Kafka's parts are loaded here, and by no other command. */
 async function with_kafka(options: VerifyOptions, { terminal }: Session) {
-  const [{ kafka_settings }, { kafka_of }, { create_topics, verify_topics }] = await Promise.all([
-    import("../kafka/settings.js"),
-    import("../kafka/kafka_client.js"),
-    import("../kafka/topics.js"),
-  ]);
+  const [{ kafka_settings }, { kafka_of, quick_retry }, { create_topics, verify_topics }] = await Promise.all(
+    [import("../kafka/settings.js"), import("../kafka/kafka_client.js"), import("../kafka/topics.js")],
+  );
   const given = kafka_settings(terminal.env, read_config(options));
   const settings = {
     ...given,
     accept_unsafe_topics: given.accept_unsafe_topics || options.acceptUnsafeTopics === true,
   };
-  return { settings, kafka: kafka_of(settings, "topics"), create_topics, verify_topics };
+  const kafka = kafka_of(settings, "topics", undefined, undefined, quick_retry(settings));
+  return { settings, kafka, create_topics, verify_topics };
 }
 
 function count_up_to(max: number): (text: string) => number {

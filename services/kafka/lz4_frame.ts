@@ -12,6 +12,8 @@ const FLAG_CONTENT_CHECKSUM = 0x04;
 const FLAG_DICTIONARY = 0x01;
 const BLOCK_STORED = 0x8000_0000;
 const MATCH_MIN = 4;
+/** Up to here a loop is quicker than a call. */
+const LOOP_BYTES_MAX = 32;
 /** By the number in the header. */
 const BLOCK_BYTES_MAX = [0, 0, 0, 0, 65_536, 262_144, 1_048_576, 4_194_304];
 
@@ -100,9 +102,13 @@ class Output {
   }
 
   copy_from(source: Buffer, begin: number, end: number): void {
-    this.#claim(end - begin);
-    source.copy(this.#bytes, this.#length, begin, end);
-    this.#length += end - begin;
+    const count = end - begin;
+    this.#claim(count);
+    const bytes = this.#bytes;
+    const to = this.#length;
+    if (count > LOOP_BYTES_MAX) source.copy(bytes, to, begin, end);
+    else for (let i = 0; i < count; i++) bytes[to + i] = source[begin + i]!;
+    this.#length += count;
   }
 
   repeat(distance: number, count: number): void {
@@ -111,7 +117,7 @@ class Output {
     this.#claim(count);
     const bytes = this.#bytes;
     const to = this.#length;
-    if (distance >= count) bytes.copyWithin(to, from, from + count);
+    if (distance >= count && count > LOOP_BYTES_MAX) bytes.copyWithin(to, from, from + count);
     else for (let i = 0; i < count; i++) bytes[to + i] = bytes[from + i]!;
     this.#length += count;
   }

@@ -125,15 +125,14 @@ async function with_admin<Result>(
 
 async function verified(admin: Admin, settings: KafkaSettings): Promise<TopicsVerified> {
   const shapes = topic_shapes(settings);
-  const names = new Set(await admin.listTopics());
-  const there = shapes.filter(({ name }) => names.has(name));
+  // Of all topics: a question for one that is missing is an error.
+  const { topics: all } = await admin.fetchTopicMetadata();
   const found = new Map<string, ITopicMetadata>();
+  for (const topic of all) if (shapes.some(({ name }) => name === topic.name)) found.set(topic.name, topic);
   const values = new Map<string, Map<string, string>>();
-  if (there.length > 0) {
-    const { topics } = await admin.fetchTopicMetadata({ topics: there.map(({ name }) => name) });
-    for (const topic of topics) found.set(topic.name, topic);
+  if (found.size > 0) {
     const { resources } = await admin.describeConfigs({
-      resources: there.map(({ name }) => ({ type: kafkajs.ConfigResourceTypes.TOPIC, name })),
+      resources: [...found.keys()].map((name) => ({ type: kafkajs.ConfigResourceTypes.TOPIC, name })),
       includeSynonyms: false,
     });
     for (const { resourceName, configEntries } of resources) {

@@ -6,6 +6,7 @@ import kafkajs from "#services/kafka/kafkajs.js";
 import type { KafkaSettings } from "#services/kafka/settings.js";
 import { run_java } from "./jars.js";
 import { shared_settings } from "./shared_broker.js";
+import { make_topic } from "./topic_records.js";
 
 const RECORDS = 500;
 
@@ -14,10 +15,7 @@ let topic: string;
 beforeAll(async () => {
   settings = shared_settings();
   topic = settings.topics.host_events;
-  const admin = kafka_of(settings, "test").admin();
-  await admin.connect();
-  await admin.createTopics({ topics: [{ topic, numPartitions: 8 }] });
-  await admin.disconnect();
+  await make_topic(settings, topic, { numPartitions: 8 });
 });
 
 /** Compressible, and longer than a block of any codec together. */

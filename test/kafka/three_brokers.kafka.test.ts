@@ -1,8 +1,12 @@
-// One partition without a leader: only that one suffers.
+// Three brokers: a topic outlasts the loss of one, and a partition that does not leaves the others alone.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { kafka_of } from "#services/kafka/kafka_client.js";
+import kafkajs from "#services/kafka/kafkajs.js";
 import type { KafkaSettings } from "#services/kafka/settings.js";
+import { topic_shapes } from "#services/kafka/topic_settings.js";
+import { create_topics, verify_topics } from "#services/kafka/topics.js";
 import { type Broker, type Brokers, start_brokers } from "./brokers.js";
+import { make_topic, with_admin } from "./topic_records.js";
 
 const TOPIC = "events";
 const LOST = 2;
@@ -15,27 +19,45 @@ let lost_broker: Broker;
 beforeAll(async () => {
   cluster = await start_brokers({ count: 3 });
   settings = cluster.settings();
-  const admin = kafka_of(settings, "test").admin();
-  await admin.connect();
-  const { controller } = await admin.describeCluster();
+  const { controller } = await with_admin(settings, (admin) => admin.describeCluster());
   // Not the one that answers for groups and topics, so that the fault is the partition's alone.
   lost_broker = cluster.brokers.find(({ id }) => id !== controller)!;
   const others = cluster.brokers.filter((broker) => broker !== lost_broker).map(({ id }) => id);
-  await admin.createTopics({
-    topics: [
-      {
-        topic: TOPIC,
-        replicaAssignment: [
-          { partition: 0, replicas: [others[0]!] },
-          { partition: 1, replicas: [others[1]!] },
-          { partition: LOST, replicas: [lost_broker.id] },
-        ],
-      },
+  await make_topic(settings, TOPIC, {
+    replicationFactor: -1,
+    replicaAssignment: [
+      { partition: 0, replicas: [others[0]!] },
+      { partition: 1, replicas: [others[1]!] },
+      { partition: LOST, replicas: [lost_broker.id] },
     ],
   });
-  await admin.disconnect();
 });
 afterAll(() => cluster.end());
+
+describe("topics of three replicas", () => {
+  test("are made to need two for an acknowledgement, and one that needs none is refused", async () => {
+    const wanted = cluster.settings({ KLPSTATE_KAFKA_PARTITIONS: "2", KLPSTATE_KAFKA_REPLICATION: "3" });
+    const kafka = kafka_of(wanted, "topics");
+    expect(await create_topics(kafka, wanted)).toMatchObject({ partitions: 2, problems: [] });
+    const admin = kafka.admin();
+    await admin.connect();
+    const [topic] = (await admin.fetchTopicMetadata({ topics: [wanted.topics.catalog] })).topics;
+    expect(topic!.partitions[0]!.replicas).toHaveLength(3);
+    const shape = topic_shapes(wanted).find(({ role }) => role === "catalog")!;
+    const but = shape.settings(1).map(({ name, value }) => ({ name, value }));
+    const catalog = {
+      type: kafkajs.ConfigResourceTypes.TOPIC,
+      name: wanted.topics.catalog,
+      configEntries: but,
+    };
+    await admin.alterConfigs({ validateOnly: false, resources: [catalog] });
+    await admin.disconnect();
+    const problems = async () => (await verify_topics(kafka, wanted)).problems;
+    await expect
+      .poll(problems, { timeout: 30_000 })
+      .toMatchObject([{ topic: wanted.topics.catalog, setting: "min.insync.replicas", is: "1" }]);
+  });
+});
 
 describe("a partition whose only replica is killed", () => {
   test("the others are produced to and consumed meanwhile, and it too once the broker is back", async () => {
