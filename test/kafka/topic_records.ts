@@ -9,6 +9,8 @@ export interface TopicRecord {
   offset: bigint;
   key: string | null;
   value: Buffer;
+  /** When the broker appended it. */
+  time_ms: number;
 }
 
 export async function with_admin<Result>(
@@ -64,8 +66,9 @@ export async function read_topic(settings: KafkaSettings, topic: string): Promis
         .run({
           autoCommit: false,
           async eachBatch({ batch }) {
-            for (const { offset, key, value } of batch.messages) {
-              const record = { offset: BigInt(offset), key: key?.toString() ?? null, value: value! };
+            for (const { offset, key, value, timestamp } of batch.messages) {
+              const time_ms = Number(timestamp);
+              const record = { offset: BigInt(offset), key: key?.toString() ?? null, value: value!, time_ms };
               found[batch.partition]!.push(record);
             }
             const end = left.get(batch.partition);
