@@ -76,8 +76,12 @@ export class Replica {
   /** Of the record before `expected`; null: it is to be read from the log. */
   #last: { offset: bigint; bytes: Uint8Array } | null = null;
   #compared_ms = Number.NEGATIVE_INFINITY;
+  /** The topic was read without a gap up to here: the next record's offset, or behind it what is no record. */
+  #read_to: bigint;
   /** All of the topic below is folded; it runs ahead of the log where the topic ends in what is no record. */
   #reached: bigint;
+  /** Of what waits: what waited for a failed append is not told to be reached. */
+  #attempt = 0;
   #waiting_bytes = 0;
   #appended: Promise<void> = Promise.resolve();
 
@@ -85,6 +89,7 @@ export class Replica {
     this.partition = options.partition;
     this.#options = options;
     this.#expected = options.log.next_offset;
+    this.#read_to = this.#expected;
     this.#reached = this.#expected;
   }
 
@@ -102,37 +107,69 @@ export class Replica {
   }
 
   /** After a failed append: what waited is gone. */
-  begin_again(): void {
+  async begin_again(): Promise<void> {
+    this.#attempt += 1;
+    await this.#appended;
     this.#expected = this.#options.log.next_offset;
+    this.#read_to = this.#expected;
     this.#last = null;
     this.#compared_ms = Number.NEGATIVE_INFINITY;
   }
 
-  /** A batch of which nothing is to be taken: control records, aborted transactions. */
-  passed(next_offset: bigint): void {
-    this.#then(() => this.#reach(next_offset));
+  /** Null: nothing is missing between here and the earliest offset that the topic still has. */
+  hole(earliest: bigint): Broken | null {
+    if (earliest <= this.#read_to || this.#may_begin_here) return null;
+    return {
+      reason: "hole",
+      says: `the topic begins at offset ${earliest} and the log here ends at ${this.#expected}: records between were deleted`,
+    };
+  }
+
+  /**
+   * A batch from `first` to `last` of which nothing is to be taken: control records, aborted transactions. Null: it may
+   * be passed.
+   */
+  async passed(first: bigint, last: bigint): Promise<Broken | null> {
+    if (first < this.#expected && last >= this.#expected - 1n) return this.#diverged(this.#expected - 1n);
+    const hole = await this.#hole_before(first);
+    if (hole === null) this.#pass(last + 1n);
+    return hole;
   }
 
   async take(batch: Batch): Promise<Taken> {
     const { messages } = batch;
     const fetched = BigInt((batch as Batch & { fetchedOffset: string }).fetchedOffset);
-    if (
-      fetched > this.#expected &&
-      !this.#may_begin_here &&
-      (await this.#options.earliest()) > this.#expected
-    ) {
-      return this.#hole(fetched);
-    }
+    const expected = this.#expected;
+    const hole = await this.#hole_before(fetched);
+    if (hole !== null) return hole;
     const begin = await this.#compare(messages);
     if (typeof begin !== "number") return begin;
-    const is_compared = begin > 0 || this.#expected === 0n;
-    if (is_compared) this.#compared_ms = this.#options.now();
-    else if (this.#options.now() - this.#compared_ms > COMPARED_MS) return "again";
-    const records = this.#records_of(messages, begin);
+    // Another consumer's batch came in between.
+    if (this.#expected !== expected) return "again";
     const read_to = BigInt(batch.lastOffset()) + 1n;
+    if (begin > 0 || expected === 0n) this.#compared_ms = this.#options.now();
+    else if (fetched < expected && read_to >= expected) return this.#diverged(expected - 1n);
+    else if (!this.#is_compared && !(await this.#has_nothing_to_compare())) return "again";
+    const records = this.#records_of(messages, begin);
     if (records.length > 0) await this.#append(records, read_to);
-    else this.passed(read_to);
+    else this.#pass(read_to);
     return this.#options.now() - this.#compared_ms > COMPARED_MS / 2 ? "compare_next" : "taken";
+  }
+
+  get #is_compared(): boolean {
+    return this.#options.now() - this.#compared_ms <= COMPARED_MS;
+  }
+
+  /** The last record here is the last one that was deleted there: what follows is all that the topic has. */
+  async #has_nothing_to_compare(): Promise<boolean> {
+    const expected = this.#expected;
+    const earliest = await this.#options.earliest();
+    return earliest === expected && this.#expected === expected;
+  }
+
+  async #hole_before(offset: bigint): Promise<Broken | null> {
+    if (offset <= this.#read_to || this.#may_begin_here) return null;
+    return this.hole(await this.#options.earliest());
   }
 
   get #may_begin_here(): boolean {
@@ -149,10 +186,7 @@ export class Replica {
       const kept = value === null ? null : kept_of(value);
       const same = here === null || kept === null ? here === kept : Buffer.compare(here, kept) === 0;
       if (!same) {
-        return {
-          reason: "log_diverged",
-          says: `the topic has another record at offset ${offset} than the log here: it was made anew, or lost records`,
-        };
+        return this.#diverged(offset);
       }
       begin++;
     }
@@ -184,6 +218,7 @@ export class Replica {
     const after = this.#expected;
     const last = records.at(-1)!;
     this.#expected = last.offset + 1n;
+    this.#read_to = read_to;
     // A copy: the record lies in the memory of the whole fetch.
     this.#last = { offset: last.offset, bytes: Uint8Array.from(last.bytes) };
     let bytes = records.length * WAITING_RECORD_BYTES;
@@ -196,6 +231,7 @@ export class Replica {
       },
       (error: unknown) => {
         this.#waiting_bytes -= bytes;
+        this.#attempt += 1;
         this.#options.failed(error);
       },
     );
@@ -203,8 +239,13 @@ export class Replica {
     if (this.#waiting_bytes > WAITING_BYTES_MAX) await done;
   }
 
-  #then(work: () => void): void {
-    this.#appended = this.#appended.then(work);
+  /** Behind what waits, which has to become durable. */
+  #pass(read_to: bigint): void {
+    if (read_to > this.#read_to) this.#read_to = read_to;
+    const attempt = this.#attempt;
+    this.#appended = this.#appended.then(() => {
+      if (attempt === this.#attempt) this.#reach(read_to);
+    });
   }
 
   #reach(read_to: bigint): void {
@@ -213,10 +254,10 @@ export class Replica {
     this.#options.reached(read_to);
   }
 
-  #hole(fetched: bigint): Broken {
+  #diverged(offset: bigint): Broken {
     return {
-      reason: "hole",
-      says: `the topic begins at offset ${fetched} and the log here ends at ${this.#expected}: records between were deleted`,
+      reason: "log_diverged",
+      says: `the topic has another record at offset ${offset} than the log here: it was made anew, or lost records`,
     };
   }
 }

@@ -93,9 +93,9 @@ export class Replicator {
     if (held === undefined || !held.reads) return;
     held.reads = false;
     if (this.#joined) this.#consumer?.pause([{ topic: this.#options.topic, partitions: [partition] }]);
-    setTimeout(() => {
+    setTimeout(async () => {
+      await held.replica.begin_again();
       if (this.#held.get(partition) !== held) return;
-      held.replica.begin_again();
       held.reads = true;
       this.#read(partition);
     }, RETRY_APPEND_MS).unref();
@@ -135,7 +135,7 @@ export class Replicator {
       // kafkajs shows batches of control records and aborted transactions nowhere else.
       if (payload.batchSize > 0 || payload.topic !== topic) return;
       const held = this.#held.get(payload.partition);
-      if (held?.reads) held.replica.passed(BigInt(payload.lastOffset) + 1n);
+      if (held?.reads) void this.#pass(held, payload);
     });
     consumer.on(consumer.events.CRASH, ({ payload }) => {
       this.#options.report(`the consumer of ${topic} stopped: ${payload.error.message}`);
@@ -209,6 +209,18 @@ export class Replicator {
     else this.#break(replica.partition, taken);
   }
 
+  async #pass(held: Held, { firstOffset, lastOffset }: InstrumentationBatch): Promise<void> {
+    const { partition } = held.replica;
+    const last = BigInt(lastOffset);
+    try {
+      const broken = await held.replica.passed(firstOffset === null ? last : BigInt(firstOffset), last);
+      if (broken !== null && this.#held.get(partition) === held) this.#break(partition, broken);
+    } catch (error) {
+      this.#options.report(`partition ${partition} of ${this.#options.topic}: ${message_of(error)}`);
+      this.append_failed(partition);
+    }
+  }
+
   /** The topic seems to end before the log here does. */
   async #look_shorter(held: Held): Promise<void> {
     if (held.looks_shorter) return;
@@ -275,6 +287,12 @@ export class Replicator {
     for (const [partition, held] of this.#held) {
       const { replica, seen } = held;
       const there = offsets.get(partition);
+      const hole = there === undefined ? null : replica.hole(there.low);
+      if (hole !== null && held.reads) {
+        // Where nothing follows it, no fetch brings it to light.
+        this.#break(partition, hole);
+        continue;
+      }
       if (there !== undefined && held.reads && there.high < replica.expected_offset)
         void this.#look_shorter(held);
       if (
@@ -296,6 +314,12 @@ export class Replicator {
     );
     this.#restart();
   }
+}
+
+/** Of kafkajs's event; `firstOffset` null: the broker sent what lies before the offset that was asked for. */
+interface InstrumentationBatch {
+  firstOffset: string | null;
+  lastOffset: string;
 }
 
 /** These are how kafkajs learns that it has to join again. */
