@@ -49,7 +49,9 @@ export class PeerClient {
       if (!this.#auth.is_answer(nonce, text, signature)) {
         throw new NotOwner(`${url}: the answer is not signed with this cluster's secret`);
       }
-      return decode_wire(text) as PeerAnswer;
+      const answer = decode_wire(text);
+      if (!is_answer(answer)) throw new Error("no answer of a node");
+      return answer;
     } catch (error) {
       if (error instanceof NotOwner) throw error;
       throw new NotOwner(`${url}: ${error instanceof Error ? error.message : String(error)}`);
@@ -106,6 +108,15 @@ export class PeerClient {
     if (this.#allowed.check(address, isIP(address) === 6 ? "ipv6" : "ipv4")) return;
     throw new Error(`${address} is not in KLPSTATE_PEER_ALLOW`);
   }
+}
+
+function is_answer(answer: unknown): answer is PeerAnswer {
+  return (
+    typeof answer === "object" &&
+    answer !== null &&
+    "generation" in answer &&
+    typeof answer.generation === "number"
+  );
 }
 
 /** Of CIDRs. */

@@ -76,12 +76,8 @@ export class PeerDoor {
     if (!this.#auth.is_question(nonce, body, request.headers.get(SIGNATURE_HEADER) ?? "")) {
       return new Response("not signed with this cluster's secret\n", { status: 401 });
     }
-    let question: PeerQuestion;
-    try {
-      question = decode_wire(body) as PeerQuestion;
-    } catch {
-      return new Response("no JSON\n", { status: 400 });
-    }
+    const question = read_question(body);
+    if (question === null) return new Response("no question of a node\n", { status: 400 });
     const text = encode_wire(await this.#answer(question));
     return new Response(text, {
       headers: {
@@ -101,10 +97,9 @@ export class PeerDoor {
       return { generation, not_owner: `this node knows of generation ${generation}, not yet of ${asked}` };
     }
     try {
-      const work = this.#work[operation] as
-        | ((role: Role, ...given: unknown[]) => Promise<unknown>)
-        | undefined;
-      if (work === undefined) return { generation, error: `${operation} is nothing that this version knows` };
+      const work = this.#work[operation] as (role: Role, ...given: unknown[]) => Promise<unknown>;
+      if (!Object.hasOwn(this.#work, operation))
+        return { generation, error: `${operation} is nothing that this version knows` };
       return { generation, answer: (await work(role, ...given)) ?? null };
     } catch (error) {
       if (error instanceof NotOwner) return { generation, not_owner: error.message };
@@ -126,5 +121,16 @@ export class PeerDoor {
     if (!PEER_SHARD_OPERATIONS.has(operation)) throw new Error(`${operation} is not for other nodes`);
     const ask = () => local.ask(partition, operation, given as never);
     return OF_LISTS.has(operation) ? ask() : of_all(this.#node, [partition], role, ask);
+  }
+}
+
+/** Null: it is none. */
+function read_question(body: string): PeerQuestion | null {
+  try {
+    const question = decode_wire(body) as PeerQuestion;
+    const { generation, given } = question;
+    return typeof generation === "number" && Array.isArray(given) ? question : null;
+  } catch {
+    return null;
   }
 }
