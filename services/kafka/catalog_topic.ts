@@ -6,7 +6,7 @@ import { identity_key, identity_of } from "../catalog/manifests.js";
 import { decode_catalog_record } from "../events/codec.js";
 import { Problem } from "../events/problem.js";
 import { klpstate } from "../events/proto.js";
-import type { LogRecord } from "../log/frame.js";
+import type { RecordColumns } from "../log/columns.js";
 import { copied_log_time_ms } from "./log_time_header.js";
 import { Outlet } from "./outlet.js";
 import { replica_log } from "./partition_log.js";
@@ -62,7 +62,7 @@ export class CatalogTopic {
   /** Resolves when all that the topic had is in the catalog. Throws Problem where it cannot be. */
   async follow(catalog: Catalog): Promise<void> {
     const { log } = catalog;
-    const append = async (after: bigint, records: LogRecord[]) => {
+    const append = async (after: bigint, records: RecordColumns) => {
       await log.append_replica(after, records);
     };
     const replica = new Replica({

@@ -7,7 +7,7 @@
  * is taken only where a comparison is younger than COMPARED_MS.
  */
 import type { Batch, KafkaMessage } from "kafkajs";
-import type { LogRecord } from "../log/frame.js";
+import { next_offset_of, type RecordColumns } from "../log/columns.js";
 import { RECORD_BYTES_MAX } from "../log/frame.js";
 
 /** Where records go. */
@@ -15,7 +15,7 @@ export interface ReplicaLog {
   /** Of what is durable. */
   readonly next_offset: bigint;
   /** `after`: the next offset with all that waits. Resolves when the records are durable and folded. */
-  append(after: bigint, records: LogRecord[]): Promise<void>;
+  append(after: bigint, records: RecordColumns): Promise<void>;
   /** The bytes of a record that is durable; null: there is none at the offset. */
   bytes_at(offset: bigint): Promise<Uint8Array | null>;
 }
@@ -151,7 +151,7 @@ export class Replica {
     else if (fetched < expected && read_to >= expected) return this.#diverged(expected - 1n);
     else if (!this.#is_compared && !(await this.#has_nothing_to_compare())) return "again";
     const records = this.#records_of(messages, begin);
-    if (records.length > 0) await this.#append(records, read_to);
+    if (records !== null) await this.#append(records, read_to);
     else this.#pass(read_to);
     return this.#options.now() - this.#compared_ms > COMPARED_MS / 2 ? "compare_next" : "taken";
   }
@@ -200,29 +200,42 @@ export class Replica {
     return this.#options.log.bytes_at(offset);
   }
 
-  #records_of(messages: readonly KafkaMessage[], begin: number): LogRecord[] {
+  /** Null: there are none. */
+  #records_of(messages: readonly KafkaMessage[], begin: number): RecordColumns | null {
     const { copied_time } = this.#options;
-    const records: LogRecord[] = [];
+    const deltas: number[] = [];
+    const log_times_ms: number[] = [];
+    const bytes: Uint8Array[] = [];
+    let first = 0;
+    // One for all that a producer sent at once: it is a text, and read once.
+    let timestamp = "";
+    let time_ms = 0;
     for (let i = begin; i < messages.length; i++) {
       const message = messages[i]!;
       const { value } = message;
       // A tombstone says nothing about a host: a gap in the log.
       if (value === null) continue;
-      const log_time_ms = copied_time?.(message) ?? Number(message.timestamp);
-      records.push({ offset: BigInt(message.offset), log_time_ms, bytes: kept_of(value) });
+      if (message.timestamp !== timestamp) {
+        timestamp = message.timestamp;
+        time_ms = Number(timestamp);
+      }
+      const offset = Number(message.offset);
+      if (bytes.length === 0) first = offset;
+      deltas.push(offset - first);
+      log_times_ms.push(copied_time?.(message) ?? time_ms);
+      bytes.push(kept_of(value));
     }
-    return records;
+    return bytes.length === 0 ? null : { first_offset: BigInt(first), deltas, log_times_ms, bytes };
   }
 
-  async #append(records: LogRecord[], read_to: bigint): Promise<void> {
+  async #append(records: RecordColumns, read_to: bigint): Promise<void> {
     const after = this.#expected;
-    const last = records.at(-1)!;
-    this.#expected = last.offset + 1n;
+    this.#expected = next_offset_of(records);
     this.#read_to = read_to;
     // A copy: the record lies in the memory of the whole fetch.
-    this.#last = { offset: last.offset, bytes: Uint8Array.from(last.bytes) };
-    let bytes = records.length * WAITING_RECORD_BYTES;
-    for (const record of records) bytes += record.bytes.length;
+    this.#last = { offset: this.#expected - 1n, bytes: Uint8Array.from(records.bytes.at(-1)!) };
+    let bytes = records.bytes.length * WAITING_RECORD_BYTES;
+    for (const record of records.bytes) bytes += record.length;
     this.#waiting_bytes += bytes;
     const done = this.#options.log.append(after, records).then(
       () => {

@@ -15,6 +15,7 @@
  * Offsets rise; the log, not the frame, says whether they may leave gaps.
  */
 import { crc32 } from "node:zlib";
+import { columns_of, type RecordColumns } from "./columns.js";
 
 export const FRAME_HEADER_BYTES = 40;
 export const RECORD_HEADER_BYTES = 8;
@@ -119,23 +120,23 @@ export function* records_of(frame: Uint8Array): Generator<LogRecord> {
 }
 
 /** Index of the first record of each frame that the records make. */
-function frame_starts(records: readonly LogRecord[]): number[] {
+function frame_starts({ deltas, log_times_ms, bytes }: RecordColumns): number[] {
   const starts: number[] = [];
   let body_bytes = 0;
-  let first: LogRecord | undefined;
-  for (const [index, record] of records.entries()) {
-    const bytes = RECORD_HEADER_BYTES + record.bytes.length;
+  let first = -1;
+  for (let index = 0; index < bytes.length; index++) {
+    const record_bytes = RECORD_HEADER_BYTES + bytes[index]!.length;
     const fits =
-      first !== undefined &&
-      body_bytes + bytes <= FRAME_RECORDS_BYTES &&
-      record.log_time_ms === first.log_time_ms &&
-      record.offset - first.offset <= 0xffffffffn;
+      first >= 0 &&
+      body_bytes + record_bytes <= FRAME_RECORDS_BYTES &&
+      log_times_ms[index] === log_times_ms[first] &&
+      deltas[index]! - deltas[first]! <= 0xffffffff;
     if (!fits) {
       starts.push(index);
-      first = record;
+      first = index;
       body_bytes = 0;
     }
-    body_bytes += bytes;
+    body_bytes += record_bytes;
   }
   return starts;
 }
@@ -145,25 +146,33 @@ function frame_starts(records: readonly LogRecord[]): number[] {
  * RECORD_BYTES_MAX: the caller has seen to that. `synced` as in the table above.
  */
 export function encode_frames(records: readonly LogRecord[], synced: number): Uint8Array {
-  const starts = frame_starts(records);
-  let bytes = starts.length * FRAME_HEADER_BYTES;
-  for (const record of records) bytes += RECORD_HEADER_BYTES + record.bytes.length;
+  return records.length === 0 ? new Uint8Array() : encode_columns(columns_of(records), synced);
+}
+
+/** As `encode_frames`. */
+export function encode_columns(columns: RecordColumns, synced: number): Uint8Array {
+  const { first_offset, deltas, log_times_ms, bytes } = columns;
+  const starts = frame_starts(columns);
+  let frames_bytes = starts.length * FRAME_HEADER_BYTES + bytes.length * RECORD_HEADER_BYTES;
+  for (const record of bytes) frames_bytes += record.length;
   // Not from Node's pool: a commit is long, and the pool's slices would outlive it.
-  const frames: Uint8Array = Buffer.allocUnsafeSlow(bytes);
+  const frames: Uint8Array = Buffer.allocUnsafeSlow(frames_bytes);
   const view = view_of(frames);
   let at = 0;
-  for (const [index, start] of starts.entries()) {
-    const end = starts[index + 1] ?? records.length;
-    const first = records[start]!;
+  for (let i = 0; i < starts.length; i++) {
+    const start = starts[i]!;
+    const end = starts[i + 1] ?? bytes.length;
+    const first_delta = deltas[start]!;
     let record_at = at + FRAME_HEADER_BYTES;
     for (let each = start; each < end; each++) {
-      const record = records[each]!;
-      view.setUint32(record_at, Number(record.offset - first.offset), true);
-      view.setUint32(record_at + 4, record.bytes.length, true);
-      frames.set(record.bytes, record_at + RECORD_HEADER_BYTES);
-      record_at += RECORD_HEADER_BYTES + record.bytes.length;
+      const record = bytes[each]!;
+      view.setUint32(record_at, deltas[each]! - first_delta, true);
+      view.setUint32(record_at + 4, record.length, true);
+      frames.set(record, record_at + RECORD_HEADER_BYTES);
+      record_at += RECORD_HEADER_BYTES + record.length;
     }
-    write_header(frames, view, at, record_at - at, end - start, synced, first.offset, first.log_time_ms);
+    const offset = first_offset + BigInt(first_delta);
+    write_header(frames, view, at, record_at - at, end - start, synced, offset, log_times_ms[start]!);
     at = record_at;
   }
   return frames;

@@ -4,6 +4,7 @@
  */
 import { Problem } from "../events/problem.js";
 import { last_not_above } from "./chain_block.js";
+import { columns_of, type RecordColumns } from "./columns.js";
 import { LogCorruption } from "./corruption.js";
 import { type Disk, error_code, type ReadFile } from "./disk.js";
 import {
@@ -172,9 +173,10 @@ export class Log {
    * `after` is the next offset that the caller takes the log to have, with all that waits: a gap before the first
    * record is one there, and not a record that was refused here. Rejects with `contradiction` where it has another.
    */
-  append_replica(after: bigint, records: readonly LogRecord[]): Promise<Appended> {
+  append_replica(after: bigint, given: readonly LogRecord[] | RecordColumns): Promise<Appended> {
     if (!this.#place.replica) throw new Error(`the log ${this.#place.name} is no replica: use append`);
-    const checked = check_sizes(records.map((record) => record.bytes));
+    const records = "bytes" in given ? given : columns_of(given);
+    const checked = check_sizes(records.bytes);
     if (typeof checked !== "number") return Promise.reject(checked);
     const expected = this.#writer.expected_offset;
     if (after !== expected) {
@@ -189,14 +191,7 @@ export class Log {
       );
     }
     const wrong = first_misplaced(expected, records);
-    if (wrong !== undefined) {
-      return Promise.reject(
-        new Problem(
-          "bad_input",
-          `a record at offset ${wrong.offset} and time ${wrong.log_time_ms} does not follow`,
-        ),
-      );
-    }
+    if (wrong !== null) return Promise.reject(new Problem("bad_input", wrong));
     return this.#writer.append(records, checked);
   }
 
@@ -350,12 +345,16 @@ function check_sizes(records: readonly Uint8Array[]): number | Problem {
   return bytes;
 }
 
-function first_misplaced(after: bigint, records: readonly LogRecord[]): LogRecord | undefined {
-  let next_offset = after;
-  return records.find((record) => {
-    const follows =
-      record.offset >= next_offset && Number.isSafeInteger(record.log_time_ms) && record.log_time_ms >= 0;
-    next_offset = record.offset + 1n;
-    return !follows;
-  });
+/** Null: each record follows the one before it. */
+function first_misplaced(
+  after: bigint,
+  { first_offset, deltas, log_times_ms }: RecordColumns,
+): string | null {
+  for (let i = 0; i < deltas.length; i++) {
+    const time_ms = log_times_ms[i]!;
+    const follows = i === 0 ? first_offset >= after : deltas[i]! > deltas[i - 1]!;
+    if (follows && Number.isSafeInteger(time_ms) && time_ms >= 0) continue;
+    return `a record at offset ${first_offset + BigInt(deltas[i]!)} and time ${time_ms} does not follow`;
+  }
+  return null;
 }

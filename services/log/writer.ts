@@ -4,8 +4,9 @@
  */
 import { join } from "node:path";
 import { Problem } from "../events/problem.js";
+import { next_offset_of, type RecordColumns } from "./columns.js";
 import { error_code, is_out_of_room, type WriteFile } from "./disk.js";
-import { encode_empty_frame, encode_frames, type LogRecord, RECORD_HEADER_BYTES, view_of } from "./frame.js";
+import { encode_columns, encode_empty_frame, RECORD_HEADER_BYTES, view_of } from "./frame.js";
 import type { LogState, Place } from "./recovery.js";
 import {
   type FramesPlace,
@@ -43,9 +44,9 @@ export interface WriterOptions {
   on_frames(frames: Uint8Array, place: FramesPlace): void;
 }
 
-/** One append that waits. A record without an address gets the log's next offset and the commit's time. */
+/** One append that waits. Records without addresses get the log's next offsets and the commit's time. */
 interface Waiting {
-  records: readonly (Uint8Array | LogRecord)[];
+  records: readonly Uint8Array[] | RecordColumns;
   /** Of the records, with WAITING_BYTES for each and for the append. */
   weight: number;
   resolve(appended: Appended): void;
@@ -90,12 +91,12 @@ export class Writer {
   }
 
   /** `bytes`: of the records, which the caller has checked; there is one at least. Rejects with a Problem. */
-  append(records: readonly (Uint8Array | LogRecord)[], bytes: number): Promise<Appended> {
-    const weight = bytes + (records.length + 1) * WAITING_BYTES;
+  append(records: readonly Uint8Array[] | RecordColumns, bytes: number): Promise<Appended> {
+    const count = "bytes" in records ? records.bytes.length : records.length;
+    const weight = bytes + (count + 1) * WAITING_BYTES;
     const refusal = this.#refusal(weight);
     if (refusal !== null) return Promise.reject(refusal);
-    const last = records.at(-1)!;
-    if (!(last instanceof Uint8Array)) this.#expected = last.offset + 1n;
+    if ("bytes" in records) this.#expected = next_offset_of(records);
     this.#waiting_bytes += weight;
     return new Promise((resolve, reject) => {
       this.#queue.push({ records, weight, resolve, reject });
@@ -175,7 +176,7 @@ export class Writer {
     try {
       const placed = this.#place_records(batch);
       appended = placed.appended;
-      await this.#write(placed.records);
+      await this.#write(placed.columns);
     } catch (error) {
       // All that waits goes with it: what was sent behind a refused record would otherwise be in the log before it.
       const refused = [...batch, ...this.#queue.splice(0)];
@@ -191,42 +192,51 @@ export class Writer {
   }
 
   /** Gives each record its offset and its log time, which never falls. */
-  #place_records(batch: readonly Waiting[]): { records: LogRecord[]; appended: Appended[] } {
+  #place_records(batch: readonly Waiting[]): { columns: RecordColumns; appended: Appended[] } {
     let { next_offset, log_time_ms } = this.#state;
     if (!this.#place.replica) log_time_ms = Math.max(log_time_ms, this.#options.now());
-    const records: LogRecord[] = [];
-    const appended: Appended[] = [];
-    for (const waiting of batch) {
-      const first_index = records.length;
-      for (const given of waiting.records) {
-        const own = given instanceof Uint8Array ? null : given;
-        const offset = own?.offset ?? next_offset;
-        if (own !== null) log_time_ms = Math.max(log_time_ms, own.log_time_ms);
-        records.push({ offset, log_time_ms, bytes: own?.bytes ?? (given as Uint8Array) });
-        next_offset = offset + 1n;
-      }
-      appended.push({ first_offset: records[first_index]!.offset, next_offset, log_time_ms });
+    const first = batch[0]!.records;
+    if (batch.length === 1 && "bytes" in first && never_falls(log_time_ms, first.log_times_ms)) {
+      const { first_offset } = first;
+      const end = { next_offset: next_offset_of(first), log_time_ms: first.log_times_ms.at(-1)! };
+      return { columns: first, appended: [{ first_offset, ...end }] };
     }
-    return { records, appended };
+    const first_offset = "bytes" in first ? first.first_offset : next_offset;
+    const columns: RecordColumns = { first_offset, deltas: [], log_times_ms: [], bytes: [] };
+    const appended: Appended[] = [];
+    for (const { records } of batch) {
+      const own = "bytes" in records ? records : null;
+      const begin = own?.first_offset ?? next_offset;
+      const bytes = own?.bytes ?? (records as readonly Uint8Array[]);
+      const begin_delta = Number(begin - first_offset);
+      for (let i = 0; i < bytes.length; i++) {
+        if (own !== null) log_time_ms = Math.max(log_time_ms, own.log_times_ms[i]!);
+        columns.deltas.push(begin_delta + (own?.deltas[i] ?? i));
+        columns.log_times_ms.push(log_time_ms);
+        columns.bytes.push(bytes[i]!);
+      }
+      next_offset = own === null ? begin + BigInt(bytes.length) : next_offset_of(own);
+      appended.push({ first_offset: begin, next_offset, log_time_ms });
+    }
+    return { columns, appended };
   }
 
   /** Makes the records durable and hands them on. Throws a Problem; then nothing of them is in the log. */
-  async #write(records: readonly LogRecord[]): Promise<void> {
+  async #write(columns: RecordColumns): Promise<void> {
     if (this.#ended !== null) throw this.#ended;
     const { next_offset, log_time_ms } = this.#state;
-    let bytes = 0;
-    for (const record of records) bytes += RECORD_HEADER_BYTES + record.bytes.length;
+    let bytes = columns.bytes.length * RECORD_HEADER_BYTES;
+    for (const record of columns.bytes) bytes += record.length;
     const segment = await this.#segment_for(bytes);
     const buffers: Uint8Array[] = [];
     // A segment begins with the log's next offset, so that a lost one is never taken for a gap in a replica.
-    if (segment.bytes === 0 && records[0]!.offset > next_offset) {
+    if (segment.bytes === 0 && columns.first_offset > next_offset) {
       buffers.push(encode_empty_frame(next_offset, log_time_ms, 0));
     }
-    buffers.push(encode_frames(records, segment.bytes));
-    const last = records.at(-1)!;
+    buffers.push(encode_columns(columns, segment.bytes));
     await this.#make_durable(segment, buffers, {
-      next_offset: last.offset + 1n,
-      log_time_ms: last.log_time_ms,
+      next_offset: next_offset_of(columns),
+      log_time_ms: columns.log_times_ms.at(-1)!,
       sealed: false,
     });
   }
@@ -360,6 +370,15 @@ export class Writer {
       ? new Problem("disk_full", `no room on the disk: ${detail}; make room and send again`)
       : new Problem("unavailable", `${detail}; send again later`);
   }
+}
+
+function never_falls(from_ms: number, times_ms: readonly number[]): boolean {
+  let before_ms = from_ms;
+  for (const time_ms of times_ms) {
+    if (time_ms < before_ms) return false;
+    before_ms = time_ms;
+  }
+  return true;
 }
 
 function describe(error: unknown): string {

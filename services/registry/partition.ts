@@ -6,10 +6,10 @@ import type { HostList } from "../core/host_list.js";
 import { Problem } from "../events/problem.js";
 import type { ChainedEvent, EventPlace } from "../log/chain_block.js";
 import { Chains } from "../log/chains.js";
+import type { RecordColumns } from "../log/columns.js";
 import { LogCorruption } from "../log/corruption.js";
 import type { Disk } from "../log/disk.js";
 import { disk_problem } from "../log/disk_problem.js";
-import type { LogRecord } from "../log/frame.js";
 import { Log } from "../log/log.js";
 import { type FramesPlace, type LogPosition, SEGMENT_BYTES_MAX } from "../log/segment.js";
 import { Waiters } from "../log/waiters.js";
@@ -177,7 +177,7 @@ export class Partition {
    * For a replica: resolves when the records are durable and folded. Rejects as Log.append_replica does, also where the
    * partition is broken.
    */
-  async append_replica(after: bigint, records: readonly LogRecord[]): Promise<void> {
+  async append_replica(after: bigint, records: RecordColumns): Promise<void> {
     await this.serving_log().append_replica(after, records);
   }
 

@@ -2,6 +2,7 @@
 import type { Batch, KafkaMessage } from "kafkajs";
 import { describe, expect, test } from "vitest";
 import { Replica, type ReplicaLog, type ReplicaOptions } from "#services/kafka/replica.js";
+import type { RecordColumns } from "#services/log/columns.js";
 import { type LogRecord, RECORD_BYTES_MAX } from "#services/log/frame.js";
 
 const SECOND_MS = 1_000;
@@ -17,10 +18,17 @@ class FakeLog implements ReplicaLog {
     return (this.records.at(-1)?.offset ?? -1n) + 1n;
   }
 
-  async append(_after: bigint, records: LogRecord[]): Promise<void> {
+  async append(_after: bigint, records: RecordColumns): Promise<void> {
     await this.gate;
     if (this.failure !== null) throw this.failure;
-    this.records.push(...records);
+    const { first_offset, deltas, log_times_ms, bytes } = records;
+    for (const [i, delta] of deltas.entries()) {
+      this.records.push({
+        offset: first_offset + BigInt(delta),
+        log_time_ms: log_times_ms[i]!,
+        bytes: bytes[i]!,
+      });
+    }
   }
 
   async bytes_at(offset: bigint): Promise<Uint8Array | null> {
