@@ -5,7 +5,16 @@
 import { klpstate } from "./proto.js";
 
 export type Scalar = "string" | "bytes" | "bool" | "uint32" | "uint64" | "fixed64";
-export type EnumName = "Livepatching" | "Phase" | "Source" | "Reason" | "Kind" | "Builder";
+export type EnumName =
+  | "Livepatching"
+  | "Phase"
+  | "Source"
+  | "Reason"
+  | "Kind"
+  | "Builder"
+  | "Knowledge"
+  | "Anomaly"
+  | "LifeChange";
 export type ChangeName = NonNullable<klpstate.v1.HostEvent["change"]>;
 type ChangeMessage =
   | "Observed"
@@ -149,7 +158,7 @@ export interface EnumForm {
 
 /** JSON names are the proto's in lower case, without the enum's own name before them. */
 function enum_form(name: EnumName): EnumForm {
-  const own_name = `${name.toUpperCase()}_`;
+  const own_name = `${name.replace(/(?<=[a-z])(?=[A-Z])/g, "_").toUpperCase()}_`;
   const number_of = new Map<string, number>();
   const name_of = new Map<number, string>();
   const closed = CLOSED_ENUMS.has(name);
@@ -168,6 +177,9 @@ export const ENUMS: Readonly<Record<EnumName, EnumForm>> = {
   Reason: enum_form("Reason"),
   Kind: enum_form("Kind"),
   Builder: enum_form("Builder"),
+  Knowledge: enum_form("Knowledge"),
+  Anomaly: enum_form("Anomaly"),
+  LifeChange: enum_form("LifeChange"),
 };
 
 export function is_enum(type: Field["type"]): type is EnumName {

@@ -3,15 +3,11 @@ import type { Core } from "../core/core.js";
 import { batch_spans, decode_event, encode_batch, type HostEvent } from "../events/codec.js";
 import { records_of } from "../log/frame.js";
 import { FRAME_GUESS_BYTES, type Log, type LogFrame } from "../log/log.js";
+import type { EventInLog } from "./fold_event.js";
 import type { FoundEvent } from "./partition.js";
 
-export interface HostEventInLog {
-  offset: bigint;
-  index: number;
-  log_time_ms: number;
+export interface HostEventInLog extends EventInLog {
   event: HostEvent;
-  /** The event's bytes, as a batch of one. */
-  batch: Uint8Array;
 }
 
 /**

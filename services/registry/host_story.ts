@@ -3,15 +3,16 @@
  * that what stood after each of them can be told. The same core, the same rules, the same log as the live state.
  */
 import type { Anomaly, Effect } from "../core/codes.js";
-import type { Configuration, Core, CoreState } from "../core/core.js";
+import type { Configuration, Core, CoreState, StackEntry } from "../core/core.js";
 import type { HostEvent } from "../events/codec.js";
 import { change_of } from "../events/schema.js";
 import { u64_to_bigint } from "../events/u64.js";
 import type { Log } from "../log/log.js";
 import type { CatalogFacts } from "./catalog_feed.js";
+import { fold_event } from "./fold_event.js";
 import { host_events } from "./host_events.js";
 import type { FoundEvent } from "./partition.js";
-import { type StateLife, state_lives } from "./state_life.js";
+import { load_completed, type StateLife, state_lives } from "./state_life.js";
 
 /** Of a patch on the stack. */
 export interface Arrival {
@@ -37,6 +38,8 @@ export interface StoryStep {
   boot_time_unix_s: bigint | null;
   /** The event that put each patch on the stack, by name. */
   arrivals: ReadonlyMap<string, Arrival>;
+  /** Patches on the stack whose load has ever completed. */
+  completed: ReadonlySet<string>;
   states: StateLife[];
 }
 
@@ -91,11 +94,9 @@ export class HostStory {
     for await (const told of host_events(log, this.#host_id, found, this.#known_at_ms, core)) {
       const { offset, index, log_time_ms, event, batch } = told;
       this.#folded.push({ batch, offset, index, log_time_ms });
-      if (core.fold_record(batch, { offset, index }, log_time_ms) !== "folded") {
-        throw new Error("one host's history does not fit into a core");
-      }
-      const { effect, anomalies, effective_time_ms, host } = core.outcome(0);
-      const facts = core.host(host);
+      const folded = fold_event(core, told);
+      if (folded === null) throw new Error("one host's history does not fit into a core");
+      const { effect, anomalies, effective_time_ms, facts } = folded;
       const configuration = this.#configuration(facts.configuration);
       const change = change_of(event);
       if (effect === "applied") {
@@ -122,15 +123,8 @@ export class HostStory {
       arrivals = new Map(
         configuration.stack.map(({ name }) => [name, arrivals.get(name) ?? arrival] as const),
       );
-      const stood = new Set(stack.map((entry) => entry.name));
-      completed = new Set(
-        configuration.stack
-          .filter(
-            ({ name, phase }) =>
-              phase === "enabled" || completed.has(name) || (phase === "disabling" && !stood.has(name)),
-          )
-          .map((entry) => entry.name),
-      );
+      const is_completed = (entry: StackEntry) => load_completed(entry, stack, (name) => completed.has(name));
+      completed = new Set(configuration.stack.filter(is_completed).map(({ name }) => name));
       stack = configuration.stack;
       yield {
         offset,
@@ -146,6 +140,7 @@ export class HostStory {
         boot_id,
         boot_time_unix_s,
         arrivals,
+        completed,
         states,
       };
     }

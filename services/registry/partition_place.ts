@@ -1,6 +1,6 @@
 /** Where a registry's partitions are kept, and what their cores and snapshots have to agree on. */
 import { join } from "node:path";
-import type { Core, CoreOptions } from "../core/core.js";
+import { Core, type CoreOptions } from "../core/core.js";
 import type { SnapshotStamp } from "../log/snapshot_file.js";
 
 /** What all partitions of a registry share; it may cross a thread. */
@@ -47,4 +47,16 @@ export function stamp_of(place: RegistryPlace, partition: number, core: Core): S
     partition,
     partitions: place.partition_count,
   };
+}
+
+/** Little: what is judged is kept nowhere. */
+const JUDGE_MEMORY_BYTES_MAX = 64 * 1024 * 1024;
+
+/** Says of a record whether the partition's fold takes it. */
+export function record_judge(place: RegistryPlace, partition: number): (record: Uint8Array) => boolean {
+  const core = new Core(place.module, {
+    ...core_options(place, partition),
+    memory_bytes_max: JUDGE_MEMORY_BYTES_MAX,
+  });
+  return (record) => core.takes_record(record);
 }

@@ -1,5 +1,5 @@
 /** A system state's life (RULES K11), told from a host's stack before and after an event. */
-import type { Configuration, CoreState } from "../core/core.js";
+import type { Configuration, CoreState, StackEntry } from "../core/core.js";
 
 export type StateChange =
   | "declared"
@@ -71,4 +71,18 @@ export function state_lives(
     lives.push({ id, change, from: earlier.version, to: null, patch: earlier.patch });
   }
   return lives.sort((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+/**
+ * Whether the load of a patch that stands on the stack after an event has ever completed, as `state_lives` asks of one
+ * that leaves. `before` is the stack before the event, `was_completed` what this said of its patches.
+ */
+export function load_completed<Known>(
+  entry: StackEntry,
+  before: Configuration["stack"],
+  was_completed: (name: string) => Known,
+): Known | boolean {
+  if (entry.phase === "enabled") return true;
+  if (before.some(({ name }) => name === entry.name)) return was_completed(entry.name);
+  return entry.phase === "disabling";
 }

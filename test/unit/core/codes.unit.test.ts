@@ -7,7 +7,7 @@ import { MEMORY_BYTES_MAX } from "#services/core/core.js";
 import * as limits from "#services/events/limits.js";
 import { klpstate } from "#services/events/proto.js";
 import { RECORD_ERRORS } from "#services/events/record_error.js";
-import { MESSAGES } from "#services/events/schema.js";
+import { ENUMS, MESSAGES } from "#services/events/schema.js";
 import { PARTITIONS_MAX } from "#services/log/registry_file.js";
 import { ANOMALIES, KNOWLEDGE } from "../../model/fold.js";
 
@@ -52,6 +52,9 @@ describe("the names of the core's numbers", () => {
       codes.ANOMALIES.map((_, bit) => 1 << bit),
     );
     expect(codes.ANOMALIES).toEqual(ANOMALIES);
+    expect([...ENUMS.Anomaly.number_of]).toEqual(
+      ["unspecified", ...codes.ANOMALIES].map((name, i) => [name, i]),
+    );
   });
 
   test("phases, knowledge and livepatching are those of configurations.ts and of the schema", () => {

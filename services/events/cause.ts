@@ -1,0 +1,33 @@
+/** Where the event that caused a change stands. Causes of a partition are in the log's order. */
+
+/** Within a partition. */
+export interface CausePosition {
+  /** Of the record. */
+  readonly offset: bigint;
+  /** Of the event in the record, from 0. */
+  readonly index: number;
+}
+
+export interface Cause extends CausePosition {
+  readonly partition: number;
+}
+
+/** As `ce_id` has it: `3:1042:0`. */
+export function cause_text({ partition, offset, index }: Cause): string {
+  return `${partition}:${offset}:${index}`;
+}
+
+/** Null: it is no cause. */
+export function parse_cause(text: string): Cause | null {
+  const found = /^(\d{1,9}):(\d{1,20}):(\d{1,9})$/.exec(text);
+  if (found === null) return null;
+  const [, partition, offset, index] = found;
+  return { partition: Number(partition), offset: BigInt(offset!), index: Number(index) };
+}
+
+/** Of one partition; null stands before all. */
+export function is_after(a: CausePosition | null, b: CausePosition | null): boolean {
+  if (a === null) return false;
+  if (b === null || a.offset > b.offset) return true;
+  return a.offset === b.offset && a.index > b.index;
+}
