@@ -73,6 +73,6 @@ step("core (WebAssembly)", "dist/core-wasm/core.wasm", ["core-wasm", "package-lo
 step(
   "services (TypeScript)",
   "dist/.compiled",
-  ["services", "bench", "generated/klpstate.d.ts", "tsconfig.json", "package-lock.json"],
+  ["services", "bench", "examples", "generated/klpstate.d.ts", "tsconfig.json", "package-lock.json"],
   () => run("tsc", "-p", "."),
 );

@@ -15,6 +15,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   agent: ["events"],
   registry: ["log", "catalog", "core", "events"],
   kafka: ["registry", "log", "catalog", "core", "events"],
+  client: ["events"],
   audit: ["log", "catalog", "core", "events"],
   api: ["registry", "audit", "events"],
   cli: ["api", "audit", "registry", "kafka", "agent", "catalog", "core", "log", "events"],
