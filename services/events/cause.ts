@@ -25,6 +25,17 @@ export function parse_cause(text: string): Cause | null {
   return { partition: Number(partition), offset: BigInt(offset!), index: Number(index) };
 }
 
+/** Within a partition, as it is committed: `1042:0`. */
+export function position_text({ offset, index }: CausePosition): string {
+  return `${offset}:${index}`;
+}
+
+/** Null: it is none. */
+export function parse_position(text: string): CausePosition | null {
+  const cause = parse_cause(`0:${text}`);
+  return cause && { offset: cause.offset, index: cause.index };
+}
+
 /** Of one partition; null stands before all. */
 export function is_after(a: CausePosition | null, b: CausePosition | null): boolean {
   if (a === null) return false;

@@ -25,7 +25,7 @@ const open: { close(): Promise<void> }[] = [];
 beforeEach(async () => {
   settings = shared_settings();
   topic = settings.topics.state_changes;
-  await make_topics(settings, 4);
+  await make_topics(settings);
   options = {
     brokers: settings.brokers,
     group_id: `${settings.group_id}-readers`,

@@ -11,19 +11,14 @@ import {
 } from "#services/kafka/state_changes/outlet.js";
 import { type Attempts, outlet_writers } from "#services/kafka/state_changes/partition_sender.js";
 import { cause_from_headers } from "#services/kafka/state_changes/record.js";
+import { create_topics } from "#services/kafka/topics.js";
 import { CatalogFacts } from "#services/registry/catalog_feed.js";
 import { unsynced_disk } from "../unit/log/fixtures.js";
 import { KeptPartition } from "../unit/registry/kept_partition.js";
 
-/** Both topics, of one partition. */
-export async function make_topics({ topics, ...settings }: KafkaSettings, numPartitions = 1): Promise<void> {
-  const admin = kafka_of({ topics, ...settings }, "test").admin();
-  await admin.connect();
-  await admin.createTopics({
-    topics: [topics.state_changes, topics.quarantine].map((topic) => ({ topic, numPartitions })),
-    waitForLeaders: true,
-  });
-  await admin.disconnect();
+/** As many partitions as the settings say. */
+export async function make_topics(settings: KafkaSettings): Promise<void> {
+  await create_topics(kafka_of(settings, "test"), settings);
 }
 
 export interface FoundRecord {
