@@ -9,6 +9,8 @@ export interface Answerable {
   readonly generation: number;
   /** Null: it may be answered for in this role. */
   refusal(partition: number, role: Role): string | null;
+  /** Why nothing of it is served, for a person; null: it is served, or not kept here. */
+  broken(partition: number): string | null;
 }
 
 /** Throws NotOwner where one of the partitions is not to be answered for. */

@@ -323,7 +323,8 @@ function is_elsewhere(error: unknown): boolean {
   return error instanceof NotOwner || (error instanceof Problem && error.code === "unavailable");
 }
 
-function no_status(partition: number, broken: string): PartitionStatus {
+/** Of a partition of which nothing is served. */
+export function no_status(partition: number, broken: string): PartitionStatus {
   return {
     partition,
     next_offset: 0n,

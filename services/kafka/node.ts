@@ -56,6 +56,8 @@ export class KafkaNode {
   readonly #published = new Map<number, OutletPlace>();
   #group: OwnershipGroup | null = null;
   #ownership: Ownership | null = null;
+  /** Partitions whose ends nobody can tell at the moment. */
+  #leaderless: ReadonlySet<number> = new Set();
   /** Those who wait for a change of ownership. */
   #changed: (() => void)[] = [];
   #commits: NodeJS.Timeout | null = null;
@@ -170,6 +172,7 @@ export class KafkaNode {
     this.#unpublish(partition, kept);
     // Another node may have it whole.
     if (kept.role === "owner") void this.#nudge();
+    else if (this.#ownership !== null) this.#move_when_ready(this.#ownership);
   }
 
   /**
@@ -279,9 +282,12 @@ export class KafkaNode {
       for (const partition of now_known) void this.#ready_at(ownership, partition, offsets.get(partition)!);
       // The others have no leader at the moment.
       left = new Set([...left].filter((partition) => !offsets.has(partition)));
+      this.#leaderless = left;
       if (left.size > 0) await sleep(RETRY_OFFSETS_MS);
     }
     this.#publish_ready(ownership);
+    // What became ready while the group was being put together is not told of again.
+    if (this.#ownership === ownership) this.#move_when_ready(ownership);
   }
 
   /** Next offsets of what may be read. */
@@ -307,11 +313,15 @@ export class KafkaNode {
     this.#move_when_ready(ownership);
   }
 
-  /** When all that is to move here has come in, the group is asked to let it. */
+  /** When all that is to move here and can be had has come in, the group is asked to let it. */
   #move_when_ready({ member_id, seats }: Ownership): void {
     const coming = [...seats.entries()].filter(([, seat]) => seat.moves && seat.standby === member_id);
-    if (coming.length === 0) return;
-    if (coming.every(([partition]) => this.#kept.get(partition)?.ready === true)) void this.#nudge();
+    const kept = coming.map(([partition]) => this.#kept.get(partition));
+    const waits = coming.some(([partition], i) => {
+      const { ready = false, broken = null } = kept[i] ?? {};
+      return !ready && broken === null && !this.#leaderless.has(partition);
+    });
+    if (!waits && kept.some((each) => each?.ready === true)) void this.#nudge();
   }
 
   async #nudge(): Promise<void> {

@@ -226,7 +226,7 @@ async function open_claimed(
       const url = own_url(settings, listens);
       await node.start(
         new OwnershipGroup({
-          kafka: kafka_of(settings, "owner", log),
+          kafka: kafka_of(settings, "owner", log, settings.session_timeout_ms),
           group_id: settings.group_id,
           topic: settings.topics.host_events,
           partitions,

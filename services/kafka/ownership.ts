@@ -51,6 +51,10 @@ const BEATS_PER_SESSION = 12;
 const BEAT_MS_MAX = 1_000;
 const DESCRIBE_EVERY_MS = 50;
 const RESTART_AFTER_MS = 500;
+/** So many times a session it is looked whether the coordinator was heard of, and after so many that it was not … */
+const LOOKS_PER_SESSION = 2;
+/** … the consumer is made anew; a process that was stopped has one look only. */
+const SILENT_LOOKS_MAX = 5;
 /** A group waits for members that do not come back; these are the brokers' own words for "not yet". */
 const REBALANCE_TIMEOUT_MS = 30_000;
 
@@ -75,7 +79,12 @@ export class OwnershipGroup {
   /** Counts joins: what was begun for one is of no use after the next. */
   #joins = 0;
   #closed = false;
+  /** The group is being put together anew, and this node has not joined it yet. */
+  #rebalancing = false;
   #nudging: Promise<void> | null = null;
+  #nudge_again = false;
+  #looks: NodeJS.Timeout | null = null;
+  #silent_looks = 0;
 
   constructor(options: OwnershipOptions) {
     this.#options = options;
@@ -84,15 +93,26 @@ export class OwnershipGroup {
 
   async start(): Promise<void> {
     await this.#admin.connect();
+    const every_ms = this.#options.session_timeout_ms / LOOKS_PER_SESSION;
+    this.#looks = setInterval(() => this.#look(), every_ms).unref();
     await this.#run();
   }
 
   /** Has the group put together anew, with everybody's claims of now. */
   async nudge(): Promise<void> {
-    this.#nudging ??= this.#nudge().finally(() => {
+    // One that is under way may have brought the claims of before.
+    if (this.#nudging !== null) this.#nudge_again = true;
+    this.#nudging ??= this.#nudge_all().finally(() => {
       this.#nudging = null;
     });
     await this.#nudging;
+  }
+
+  async #nudge_all(): Promise<void> {
+    do {
+      this.#nudge_again = false;
+      await this.#nudge();
+    } while (this.#nudge_again && !this.#closed);
   }
 
   /** Committed in the group, with the metadata; fenced by the generation. */
@@ -124,6 +144,7 @@ export class OwnershipGroup {
   /** Leaves the group, so that others need not wait for the session to end. */
   async close(): Promise<void> {
     this.#closed = true;
+    if (this.#looks !== null) clearInterval(this.#looks);
     this.#lose();
     await this.#consumer?.disconnect().catch(() => {});
     await this.#admin.disconnect().catch(() => {});
@@ -141,6 +162,7 @@ export class OwnershipGroup {
       partitionAssigners: [this.#assigner(() => ({ node: this.#options.node, ...this.#options.claims() }))],
     });
     this.#consumer = consumer;
+    this.#silent_looks = 0;
     const { events } = consumer;
     const is_current = () => this.#consumer === consumer && !this.#closed;
     consumer.on(events.FETCH, () => {
@@ -149,6 +171,7 @@ export class OwnershipGroup {
     });
     consumer.on(events.HEARTBEAT, ({ payload }) => {
       if (!is_current()) return;
+      this.#silent_looks = 0;
       this.#generation = payload.groupGenerationId;
       // A node whose lease ended may have been replaced meanwhile: it has nothing until it has asked anew.
       if (lease.confirmed()) return;
@@ -156,10 +179,15 @@ export class OwnershipGroup {
       void this.#read_assignment(++this.#joins, payload.memberId);
     });
     consumer.on(events.REBALANCING, () => {
-      if (is_current()) lease.publishing = false;
+      if (!is_current()) return;
+      this.#silent_looks = 0;
+      this.#rebalancing = true;
+      lease.publishing = false;
     });
     consumer.on(events.GROUP_JOIN, ({ payload }) => {
       if (!is_current()) return;
+      this.#silent_looks = 0;
+      this.#rebalancing = false;
       consumer.pause([{ topic, partitions: Array.from({ length: this.#options.partitions }, (_, i) => i) }]);
       const owned = new Set(payload.memberAssignment[topic] ?? []);
       // Under another name it was out of the group for a while, whatever it is given now.
@@ -194,13 +222,30 @@ export class OwnershipGroup {
     const old = this.#consumer;
     this.#consumer = null;
     this.#lose();
-    await old?.disconnect().catch(() => {});
+    // A connection that nothing comes through ends when its requests do.
+    const gone = old?.disconnect().catch(() => {});
+    await Promise.race([gone, sleep(this.#options.session_timeout_ms)]);
     await sleep(RESTART_AFTER_MS);
     if (!this.#closed && this.#consumer === null) await this.#run();
   }
 
+  /**
+   * kafkajs sends heartbeats by the wall clock, none for an hour where that was set back by one; and a request whose
+   * answer was lost is waited for as long as any request.
+   */
+  #look(): void {
+    this.#silent_looks += 1;
+    if (this.#silent_looks < SILENT_LOOKS_MAX || this.#consumer === null) return;
+    this.#options.report(
+      `nothing was heard of the group ${this.#options.group_id} for too long: joining anew`,
+    );
+    this.#silent_looks = 0;
+    void this.#restart();
+  }
+
   #lose(): void {
     this.#joins += 1;
+    this.#rebalancing = false;
     this.#member_id = null;
     this.#generation = null;
     this.#options.lease.lost();
@@ -216,7 +261,8 @@ export class OwnershipGroup {
         const found = await this.#describe(member_id);
         const generation = this.#generation;
         if (join !== this.#joins) return;
-        if (found !== null && generation !== null) {
+        // What the group has become meanwhile is not of that generation; another join follows.
+        if (found !== null && generation !== null && !this.#rebalancing) {
           lease.publishing = true;
           this.#options.assigned({ generation, member_id, ...found });
           return;

@@ -2,8 +2,9 @@
 import { Problem } from "../events/problem.js";
 import type { LocalPartitions } from "../registry/local_partitions.js";
 import type { ReplayedPartition } from "../registry/service.js";
-import type { Operation } from "../registry/shard_protocol.js";
+import type { Operation, PartitionStatus } from "../registry/shard_protocol.js";
 import { type Answerable, of_all, of_some } from "./answerable.js";
+import { no_status } from "./cluster_partitions.js";
 import { NONCE_HEADER, type PeerAuth, SIGNATURE_HEADER } from "./peer_auth.js";
 import { OpenHostLists } from "./peer_lists.js";
 import {
@@ -45,10 +46,7 @@ export class PeerDoor {
       check: (role, partitions, question, past) =>
         of_some(node, partitions, role, (asked) => local.check(question, past, asked)),
       fleet: (role, partitions, past) => of_some(node, partitions, role, (asked) => local.fleet(past, asked)),
-      status: (role, partitions) =>
-        of_some(node, partitions, role, async (asked) => {
-          return (await local.status()).filter(({ partition }) => asked.includes(partition));
-        }),
+      status: (role, partitions) => this.#status(local, role, partitions),
       wait: (role, positions, wait_ms) =>
         of_all(
           node,
@@ -109,6 +107,18 @@ export class PeerDoor {
       }
       return { generation, error: error instanceof Error ? error.message : String(error) };
     }
+  }
+
+  /** Of what is broken here it says why, so that a person at another node reads it. */
+  async #status(local: LocalPartitions, role: Role, partitions: number[]): Promise<PartitionStatus[]> {
+    const answered = await of_some(this.#node, partitions, role, async (asked) => {
+      return (await local.status()).filter(({ partition }) => asked.includes(partition));
+    });
+    const broken = partitions.flatMap((partition) => {
+      const says = this.#node.broken(partition);
+      return says === null ? [] : [no_status(partition, says)];
+    });
+    return [...answered, ...broken];
   }
 
   async #ask(

@@ -121,7 +121,7 @@ test("allowed are the addresses of the CIDRs, of IPv4 in IPv6 as well", () => {
 
 describe("a node that is asked", () => {
   const auth = new PeerAuth("s");
-  const refuses_all = { generation: 3, refusal: () => "not mine" };
+  const refuses_all = { generation: 3, refusal: () => "not mine", broken: () => null };
   const door = new PeerDoor(auth, refuses_all, {} as LocalPartitions, async () => []);
 
   function ask(body: string, signature = auth.sign_question("n", body)): Promise<Response | null> {

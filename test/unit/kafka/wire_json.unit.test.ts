@@ -8,7 +8,7 @@ const plain = fc.letrec((tie) => ({
     fc.constant(null),
     fc.boolean(),
     fc.double({ noNaN: true, noDefaultInfinity: true }).map((number) => number + 0),
-    fc.string({ unit: "grapheme" }),
+    fc.string({ unit: "binary" }),
     fc.bigInt({ min: -(2n ** 64n), max: 2n ** 64n }),
     fc.uint8Array(),
     fc.bigUint64Array(),
