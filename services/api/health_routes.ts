@@ -9,6 +9,7 @@ const Readiness = z
     ready: z.boolean(),
     partitions: z.number().int(),
     broken: Broken,
+    silent: Broken.describe("served, but their changes are told to no one"),
     starting: z.string().nullable().describe("why it should not be asked yet"),
   })
   .openapi("Readiness");
@@ -58,9 +59,9 @@ export function add_health_routes(
     const broken = (await registry.own_status()).flatMap(({ partition, broken: reason }) =>
       reason === null ? [] : [{ partition, reason }],
     );
-    const { partitions, starting } = registry;
+    const { partitions, starting, silent } = registry;
     const ready = starting === null && broken.length < partitions;
-    return c.json({ ready, partitions, broken, starting }, ready ? 200 : 503);
+    return c.json({ ready, partitions, broken, silent, starting }, ready ? 200 : 503);
   });
 
   app.openapi(metrics_route, async (c) => {

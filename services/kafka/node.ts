@@ -11,9 +11,9 @@ import type { Lease } from "./lease.js";
 import type { Claims, Ownership, OwnershipGroup } from "./ownership.js";
 import type { Role } from "./peer_protocol.js";
 import type { Broken } from "./replica.js";
-import type { OutletPlace } from "./replica_protocol.js";
 import type { ReplicaThread } from "./replica_thread.js";
 import { move_replica_aside, was_reset } from "./reset.js";
+import type { OutletProgress } from "./state_changes/outlet.js";
 
 export interface KafkaNodeOptions {
   topic: string;
@@ -41,6 +41,8 @@ interface Kept {
   ready: boolean;
   broken: Broken | null;
   publishes: boolean;
+  /** Why nothing is published although it should be; null: it is. */
+  silent: string | null;
   /** Settled when the log is open. */
   opened: Promise<void>;
 }
@@ -53,7 +55,7 @@ export class KafkaNode {
   readonly #kept = new Map<number, Kept>();
   /** What is being let go; a partition is opened again only behind it. */
   readonly #closing = new Map<number, Promise<void>>();
-  readonly #published = new Map<number, OutletPlace>();
+  readonly #published = new Map<number, OutletProgress>();
   #group: OwnershipGroup | null = null;
   #ownership: Ownership | null = null;
   /** Partitions whose ends nobody can tell at the moment. */
@@ -207,8 +209,23 @@ export class KafkaNode {
     return aside;
   }
 
-  published(partition: number, place: OutletPlace): void {
-    this.#published.set(partition, place);
+  published(partition: number, progress: OutletProgress): void {
+    this.#published.set(partition, progress);
+  }
+
+  /** Nothing more of the partition is published, though it is served. */
+  silent(partition: number, says: string): void {
+    const kept = this.#kept.get(partition);
+    if (kept === undefined || !kept.publishes || kept.silent === says) return;
+    kept.silent = says;
+    this.#options.report(says);
+  }
+
+  /** Partitions that this node owns and publishes nothing of, and why. */
+  get silent_partitions(): { partition: number; reason: string }[] {
+    return [...this.#kept].flatMap(([partition, { silent }]) =>
+      silent === null ? [] : [{ partition, reason: silent }],
+    );
   }
 
   async close(): Promise<void> {
@@ -242,6 +259,7 @@ export class KafkaNode {
       ready: false,
       broken: null,
       publishes: false,
+      silent: null,
       opened: Promise.resolve(),
     };
     kept.opened = (async () => {
@@ -371,6 +389,7 @@ export class KafkaNode {
   #unpublish(partition: number, kept: Kept): Promise<void> {
     if (!kept.publishes) return Promise.resolve();
     kept.publishes = false;
+    kept.silent = null;
     return kept.thread.tell("unpublish", partition).catch(() => {});
   }
 

@@ -151,7 +151,8 @@ async function open_claimed(
       { settings, name: `shard-${shard}`, lease: lease.memory },
       {
         broken: (partition, broken) => made.node?.broke(partition, broken),
-        published: (partition, published) => made.node?.published(partition, published),
+        published: (partition, progress) => made.node?.published(partition, progress),
+        silent: (partition, says) => made.node?.silent(partition, says),
         report,
       },
     );
@@ -192,7 +193,7 @@ async function open_claimed(
     { options, claim, place, catalog, shards: threads.map(({ shard }) => shard), start, now, report },
     (
       local: LocalPartitions,
-    ): Pick<RegistryParts, "partitions" | "intake" | "lost" | "starting" | "reset"> => {
+    ): Pick<RegistryParts, "partitions" | "intake" | "lost" | "starting" | "reset" | "silent"> => {
       door = new PeerDoor(auth, node, local, (partitions, to) =>
         options.replay(made.registry!, partitions, to),
       );
@@ -215,6 +216,7 @@ async function open_claimed(
         lost: local.lost,
         starting: () => catalog_topic.broken ?? node.starting,
         reset: (partition) => node.reset(partition),
+        silent: () => node.silent_partitions,
       };
     },
   );

@@ -3,6 +3,7 @@ import type { MessagePort } from "node:worker_threads";
 import type { ShardStart } from "../registry/shard_protocol.js";
 import type { BrokenReason } from "./replica.js";
 import type { KafkaSettings } from "./settings.js";
+import type { OutletProgress } from "./state_changes/outlet.js";
 
 export interface ReplicaStart {
   shard: ShardStart;
@@ -21,14 +22,6 @@ export interface Hold {
   migrated_to: bigint | null;
 }
 
-/** How far a partition's outlets have come: what a next owner goes on behind. */
-export interface OutletPlace {
-  /** OFFSET:INDEX of the last cause whose state change is published. */
-  cause: string | null;
-  /** Records below are in the quarantine, if they belong there. */
-  quarantined_to: bigint;
-}
-
 export interface ReplicaOperations {
   /** Opens the partition's log and begins to read. Resolves with why it cannot; null: it reads. */
   hold(hold: Hold): Promise<string | null>;
@@ -37,7 +30,7 @@ export interface ReplicaOperations {
   /** Resolves when all of the topic below the offset is folded; never, if it is released or breaks. */
   reached(partition: number, offset: bigint): Promise<void>;
   /** Begins to publish what follows from the partition. `committed`: null where the group knows of nothing. */
-  publish(partition: number, committed: OutletPlace | null): Promise<void>;
+  publish(partition: number, committed: OutletProgress | null): Promise<void>;
   /** Resolves when nothing more is published. */
   unpublish(partition: number): Promise<void>;
   close(): Promise<void>;
@@ -55,5 +48,7 @@ export type ReplicaMessage =
   | { id: number; answer: unknown }
   | { id: number; error: string }
   | { broken: { partition: number; reason: BrokenReason; says: string } }
-  | { published: { partition: number; place: OutletPlace } }
+  | { published: { partition: number; progress: OutletProgress } }
+  /** Nothing more is published of it; it is served all the same. */
+  | { silent: { partition: number; says: string } }
   | { report: string };

@@ -1,31 +1,52 @@
 /** A shard's partitions as replicas: held and let go as the node is told, fed by one replicator. */
 import { Problem } from "../events/problem.js";
 import { LogCorruption } from "../log/corruption.js";
+import { node_disk } from "../log/node_disk.js";
 import type { Partition } from "../registry/partition.js";
+import type { RegistryPlace } from "../registry/partition_place.js";
 import type { Shard } from "../registry/shard.js";
+import type { LeaseView } from "./lease.js";
 import { copied_log_time_ms } from "./log_time_header.js";
 import { replica_log } from "./partition_log.js";
 import { type Broken, Replica } from "./replica.js";
-import type { Hold, OutletPlace, ReplicaMessage, ReplicaOperations } from "./replica_protocol.js";
+import type { Hold, ReplicaMessage, ReplicaOperations } from "./replica_protocol.js";
 import type { Replicator } from "./replicator.js";
+import type { KafkaSettings } from "./settings.js";
+import { type Outlet, type OutletProgress, start_outlet } from "./state_changes/outlet.js";
+import type { OutletWriters } from "./state_changes/partition_sender.js";
+import type { ToldCauses } from "./state_changes/told_causes.js";
 
 export interface ReplicaShardOptions {
   shard: Shard;
   replicator: Replicator;
   tell(message: ReplicaMessage): void;
   now(): number;
+  place: RegistryPlace;
+  topics: KafkaSettings["topics"];
+  state_changes: boolean;
+  /** Null: no changes are told. */
+  told_causes: ToldCauses | null;
+  writers: OutletWriters;
+  lease: LeaseView;
 }
+
+const TELL_PROGRESS_MS = 200;
 
 interface Kept {
   partition: Partition;
   replica: Replica;
   /** Who waits for the topic to be folded so far. */
   waiting: { offset: bigint; resolve(): void }[];
+  outlet: Outlet | null;
+  /** Of the last word that it is to be published; null: it is not. */
+  publishing: symbol | null;
 }
 
 export class ReplicaShard implements ReplicaOperations {
   readonly #options: ReplicaShardOptions;
   readonly #kept = new Map<number, Kept>();
+  readonly #progress = new Map<number, OutletProgress>();
+  #telling: NodeJS.Timeout | null = null;
 
   constructor(options: ReplicaShardOptions) {
     this.#options = options;
@@ -53,7 +74,7 @@ export class ReplicaShard implements ReplicaOperations {
         for (const each of waiting) if (each.offset <= read_to) each.resolve();
       },
     });
-    this.#kept.set(number, { partition, replica, waiting });
+    this.#kept.set(number, { partition, replica, waiting, outlet: null, publishing: null });
     replicator.hold(replica);
     return null;
   }
@@ -76,12 +97,78 @@ export class ReplicaShard implements ReplicaOperations {
     );
   }
 
-  async publish(_partition: number, _committed: OutletPlace | null): Promise<void> {}
+  async publish(number: number, committed: OutletProgress | null): Promise<void> {
+    const { shard, place, topics, state_changes, told_causes, writers, lease, tell } = this.#options;
+    const kept = this.#kept.get(number);
+    if (kept === undefined || kept.outlet !== null) return;
+    const wanted = Symbol();
+    kept.publishing = wanted;
+    const topic_cause = told_causes === null ? null : await told_causes.last(number);
+    // Taken back meanwhile.
+    if (this.#kept.get(number) !== kept || kept.publishing !== wanted) return;
+    const { partition } = kept;
+    const outlet = start_outlet({
+      partition,
+      place,
+      disk: node_disk,
+      facts: shard.facts,
+      catalog_next_offset: () => shard.facts.next_offset,
+      writers,
+      topics,
+      state_changes,
+      may_publish: () => kept.publishing === wanted && lease.may_publish,
+      resume: {
+        topic_cause,
+        committed_cause: committed?.cause ?? null,
+        quarantined_to: committed?.quarantined_to ?? null,
+      },
+      on_progress: (progress) => this.#progressed(number, progress),
+      report: (report) => tell({ report }),
+    });
+    kept.outlet = outlet;
+    partition.on_folded(() => {
+      outlet.wake();
+      this.#tell_silence(number, outlet);
+    });
+    outlet.wake();
+    this.#tell_silence(number, outlet);
+  }
 
-  async unpublish(_partition: number): Promise<void> {}
+  async unpublish(number: number): Promise<void> {
+    const kept = this.#kept.get(number);
+    if (kept === undefined) return;
+    kept.publishing = null;
+    const { outlet } = kept;
+    kept.outlet = null;
+    kept.partition.on_folded(() => {});
+    await outlet?.stop();
+  }
 
   async close(): Promise<void> {
-    await this.#options.replicator.close();
+    const { replicator, told_causes, writers } = this.#options;
+    await Promise.all([...this.#kept.keys()].map((number) => this.unpublish(number)));
+    await Promise.all([
+      replicator.close(),
+      told_causes?.close(),
+      writers.state_changes.close(),
+      writers.quarantine.close(),
+    ]);
+  }
+
+  /** Told now and then: it is committed no oftener. */
+  #progressed(number: number, progress: OutletProgress): void {
+    this.#progress.set(number, { ...progress });
+    this.#telling ??= setTimeout(() => {
+      this.#telling = null;
+      for (const [partition, latest] of this.#progress) {
+        this.#options.tell({ published: { partition, progress: latest } });
+      }
+      this.#progress.clear();
+    }, TELL_PROGRESS_MS);
+  }
+
+  #tell_silence(partition: number, { broken }: Outlet): void {
+    if (broken !== null) this.#options.tell({ silent: { partition, says: broken } });
   }
 
   #append_failed(number: number, error: unknown): void {

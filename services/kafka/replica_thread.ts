@@ -4,17 +4,18 @@ import { ShardClient } from "../registry/shard_client.js";
 import type { ShardStart, ShardStarted } from "../registry/shard_protocol.js";
 import type { Broken } from "./replica.js";
 import type {
-  OutletPlace,
   ReplicaMessage,
   ReplicaOperation,
   ReplicaOperations,
   ReplicaRequest,
   ReplicaStart,
 } from "./replica_protocol.js";
+import type { OutletProgress } from "./state_changes/outlet.js";
 
 export interface ReplicaEvents {
   broken(partition: number, broken: Broken): void;
-  published(partition: number, place: OutletPlace): void;
+  published(partition: number, progress: OutletProgress): void;
+  silent(partition: number, says: string): void;
   report(message: string): void;
 }
 
@@ -36,7 +37,9 @@ export class ReplicaThread {
     this.#control = control;
     control.on("message", (message: ReplicaMessage) => {
       if ("broken" in message) events.broken(message.broken.partition, message.broken);
-      else if ("published" in message) events.published(message.published.partition, message.published.place);
+      else if ("published" in message)
+        events.published(message.published.partition, message.published.progress);
+      else if ("silent" in message) events.silent(message.silent.partition, message.silent.says);
       else if ("report" in message) events.report(message.report);
       else this.#settle(message);
     });

@@ -3,11 +3,15 @@ import { parentPort, workerData } from "node:worker_threads";
 import { node_disk } from "../log/node_disk.js";
 import { serve_shard } from "../registry/shard_serving.js";
 import { kafka_of } from "./kafka_client.js";
+import { LeaseView } from "./lease.js";
+import { PUBLISHER_REQUEST_TIMEOUT_MS } from "./publisher.js";
 import type { ReplicaMessage, ReplicaRequest, ReplicaStart } from "./replica_protocol.js";
 import { ReplicaShard } from "./replica_shard.js";
 import { Replicator } from "./replicator.js";
+import { outlet_writers } from "./state_changes/partition_sender.js";
+import { ToldCauses } from "./state_changes/told_causes.js";
 
-const { shard: start, settings, name, control } = workerData as ReplicaStart;
+const { shard: start, settings, name, control, lease } = workerData as ReplicaStart;
 
 function tell(message: ReplicaMessage): void {
   control.postMessage(message);
@@ -30,8 +34,29 @@ if (shard !== null) {
     broken: (partition, broken) => tell({ broken: { partition, ...broken } }),
     now: () => performance.now(),
   });
-  const replicas = new ReplicaShard({ shard, replicator, tell, now: () => performance.now() });
-  const started = replicator.start(start.place.partition_count);
+  const { topics, state_changes } = settings;
+  const told_causes = state_changes
+    ? new ToldCauses({
+        kafka: kafka_of(settings, `${name}-told`, log),
+        topic: topics.state_changes,
+        group: `${settings.group_id}.${settings.node_id}.${name}-told`,
+        report: (report) => tell({ report }),
+      })
+    : null;
+  const writers_kafka = kafka_of(settings, `${name}-changes`, log, PUBLISHER_REQUEST_TIMEOUT_MS);
+  const replicas = new ReplicaShard({
+    shard,
+    replicator,
+    tell,
+    now: () => performance.now(),
+    place: start.place,
+    topics,
+    state_changes,
+    told_causes,
+    writers: outlet_writers(writers_kafka, topics),
+    lease: new LeaseView(lease),
+  });
+  const started = Promise.all([replicator.start(start.place.partition_count), told_causes?.start()]);
 
   async function answer({ id, operation, arguments: given }: ReplicaRequest): Promise<void> {
     try {

@@ -4,10 +4,10 @@ import type { Core, CoreManifest } from "../core/core.js";
 import type { Manifest } from "../events/codec.js";
 import { u64_to_bigint } from "../events/u64.js";
 
-/** `number` counts published manifests from 0. */
+/** `number` counts published manifests from 0; `offset` is that of the catalog's record. */
 export type CatalogFact =
-  | { fact: "published"; number: number; log_time_ms: number; manifest: CoreManifest }
-  | { fact: "withdrawn"; number: number; log_time_ms: number };
+  | { fact: "published"; number: number; offset: bigint; log_time_ms: number; manifest: CoreManifest }
+  | { fact: "withdrawn"; number: number; offset: bigint; log_time_ms: number };
 
 /** The part of a manifest that checks need. */
 export function core_manifest(manifest: Manifest): CoreManifest {
@@ -32,11 +32,12 @@ export function catalog_fact(change: CatalogOutcome): CatalogFact | null {
   if (change.outcome === "published") return published_fact(change.published);
   if (change.outcome !== "withdrawn") return null;
   const { number, withdrawn } = change.published;
-  return { fact: "withdrawn", number, log_time_ms: withdrawn!.log_time_ms };
+  const { offset, log_time_ms } = withdrawn!;
+  return { fact: "withdrawn", number, offset, log_time_ms };
 }
 
-function published_fact({ number, log_time_ms, manifest }: Published): CatalogFact {
-  return { fact: "published", number, log_time_ms, manifest: core_manifest(manifest) };
+function published_fact({ number, offset, log_time_ms, manifest }: Published): CatalogFact {
+  return { fact: "published", number, offset, log_time_ms, manifest: core_manifest(manifest) };
 }
 
 /** A core's catalog follows the facts one by one, so that its numbers are theirs. */
@@ -58,6 +59,11 @@ export class CatalogFacts {
 
   /** In the catalog's order. */
   readonly all: CatalogFact[] = [];
+
+  /** One more than the offset of the last record that is a fact. */
+  get next_offset(): bigint {
+    return (this.all.at(-1)?.offset ?? -1n) + 1n;
+  }
 
   add(fact: CatalogFact): void {
     this.all.push(fact);

@@ -163,7 +163,7 @@ export function assemble(
   { options, claim, place, catalog, shards, start, now, report }: AssembledFrom,
   over: (
     local: LocalPartitions,
-  ) => Pick<RegistryParts, "partitions" | "intake" | "lost" | "starting" | "reset">,
+  ) => Pick<RegistryParts, "partitions" | "intake" | "lost" | "starting" | "reset" | "silent">,
 ): Registry {
   const keeper = new Keeper({
     place,

@@ -42,6 +42,7 @@ class Follower {
   readonly waiters = new Waiters();
   /** Of frames, followed since the last snapshot. */
   bytes = 0;
+  on_folded = (): void => {};
 
   constructor(
     readonly core: Core,
@@ -58,6 +59,7 @@ class Follower {
       at += piece.bytes;
     });
     waiters.folded_to(core.next_offset);
+    this.on_folded();
     // Events beyond a full core stay unapplied; the partition says that it is full.
     if (status === "partition_full") waiters.give_up();
   }
@@ -179,6 +181,11 @@ export class Partition {
    */
   async append_replica(after: bigint, records: RecordColumns): Promise<void> {
     await this.serving_log().append_replica(after, records);
+  }
+
+  /** `told`: more of the log is folded. One listener, who does his work later. */
+  on_folded(told: () => void): void {
+    this.#follower.on_folded = told;
   }
 
   /** Resolves with whether it is folded up to the offset: false after `wait_ms`, and at once where it is broken. */

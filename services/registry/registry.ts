@@ -80,6 +80,8 @@ export interface RegistryParts {
   starting?(): string | null;
   /** See RegistryService.reset_partition; only where logs are replicas. */
   reset?(partition: number): Promise<string>;
+  /** See RegistryService.silent. Default: none. */
+  silent?(): { partition: number; reason: string }[];
 }
 
 /** What a start found, and had to read. */
@@ -108,6 +110,10 @@ export class Registry implements RegistryService {
 
   get starting(): string | null {
     return this.#parts.starting?.() ?? null;
+  }
+
+  get silent(): { partition: number; reason: string }[] {
+    return this.#parts.silent?.() ?? [];
   }
 
   /** The registry's directory. */

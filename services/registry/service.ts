@@ -105,6 +105,8 @@ export interface RegistryService {
   readonly replica: boolean;
   /** Why it should not be asked yet; null: it may be. */
   readonly starting: string | null;
+  /** Partitions that are served and whose changes are told to no one, though they should be. */
+  readonly silent: { partition: number; reason: string }[];
   /** Takes one EventBatch whole or not at all; resolves when it is durable and folded. */
   ingest(batch: Uint8Array, options?: IngestOptions): Promise<Acknowledgement>;
   /**

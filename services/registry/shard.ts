@@ -62,6 +62,10 @@ export class Shard implements ShardWork {
     this.#facts = new CatalogFacts();
   }
 
+  get facts(): CatalogFacts {
+    return this.#facts;
+  }
+
   static async open(start: ShardStart, disk: Disk, now: () => number): Promise<Shard> {
     const shard = new Shard(start, disk, now);
     for (const fact of start.catalog) shard.catalog(fact);

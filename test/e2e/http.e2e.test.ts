@@ -431,6 +431,7 @@ describe("who watches", () => {
       ready: true,
       partitions: 8,
       broken: [],
+      silent: [],
       starting: null,
     });
   });

@@ -30,6 +30,7 @@ function publish(name: string): void {
   told.facts.add({
     fact: "published",
     number: told.facts.all.length,
+    offset: BigInt(told.facts.all.length),
     log_time_ms: 0,
     manifest: {
       name,

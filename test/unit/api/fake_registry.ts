@@ -53,6 +53,7 @@ export class FakeRegistry implements RegistryService {
   readonly data = "/nowhere";
   readonly replica = false;
   starting: string | null = null;
+  readonly silent = [];
   broken_partitions: { partition: number; reason: string }[] = [];
   snapshot_log_times_ms: (number | null)[] = [];
   checks: { candidate: Candidate; options: CheckOptions }[] = [];

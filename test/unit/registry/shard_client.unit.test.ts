@@ -81,7 +81,7 @@ test("questions that wait for a position keep no others out, and are limited as 
 
 test("the catalog's facts and the pages of open lists are never refused", async () => {
   const waiting: Promise<unknown>[] = Array.from({ length: REQUESTS_MAX }, () => client.ask("fleet", [[]]));
-  waiting.push(client.ask("catalog", [{ fact: "withdrawn", number: 0, log_time_ms: 0 }]));
+  waiting.push(client.ask("catalog", [{ fact: "withdrawn", number: 0, offset: 0n, log_time_ms: 0 }]));
   waiting.push(client.ask("pull", [1]), client.ask("cancel", [1]));
   slow.answer_all();
   await Promise.all(waiting);
