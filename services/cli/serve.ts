@@ -12,7 +12,7 @@ import type { RegistryOptions } from "../registry/open_registry.js";
 import type { Registry } from "../registry/registry.js";
 import { format_byte_count, parse_byte_count } from "./byte_count.js";
 import { type Session, with_examples } from "./command.js";
-import { read_config } from "./config_file.js";
+import { read_config } from "./kafka_options.js";
 import { replay_by_audit, replay_here } from "./replay_by_audit.js";
 import { signal_of_stop } from "./stop_signal.js";
 import { print } from "./terminal.js";
@@ -152,18 +152,18 @@ interface Served extends Pick<KafkaRegistry, "peers" | "join"> {
 
 /** On Kafka where brokers are configured; else the directory has the log. */
 async function open_served(
-  { config, acceptUnsafeTopics }: ServeOptions,
+  asked: ServeOptions,
   env: NodeJS.ProcessEnv,
   log: Logger,
   options: RegistryOptions,
 ): Promise<Served> {
-  const file = config === undefined ? undefined : await read_config(config);
+  const file = read_config(asked);
   const wanted = Object.keys(env).some((name) => name.startsWith("KLPSTATE_KAFKA_")) || file !== undefined;
   if (wanted) {
     const { kafka_settings, kafka_settings_wanted } = await import("../kafka/settings.js");
     if (kafka_settings_wanted(env, file)) {
       const settings = kafka_settings(env, file);
-      if (acceptUnsafeTopics) settings.accept_unsafe_topics = true;
+      if (asked.acceptUnsafeTopics) settings.accept_unsafe_topics = true;
       const { open_kafka_registry } = await import("../kafka/open_kafka_registry.js");
       const { partitions, ...own } = options;
       if (partitions !== undefined) throw of_topic();

@@ -75,6 +75,13 @@ describe("the directions of imports", () => {
     expect(loads).toEqual([]);
   });
 
+  test("kafkajs is loaded by the file that mends it", () => {
+    const loads = typescript_files(services).filter((file) =>
+      /(?:^|\n)(?:import (?!type )[^"]*|import\()"kafkajs"/.test(readFileSync(file, "utf8")),
+    );
+    expect(loads.map((file) => relative(root, file))).toEqual(["services/kafka/kafkajs.ts"]);
+  });
+
   test("there are imports to look at", () => {
     expect(imports.length).toBeGreaterThan(100);
   });
