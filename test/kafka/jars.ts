@@ -3,6 +3,7 @@ import { execFileSync, spawn } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 
 const SLF4J = "1.7.36";
@@ -37,18 +38,21 @@ export function class_path(version: string): string {
   return `${jars_of(version)}/*`;
 }
 
-/** Runs test/kafka/java/NAME.java, gives it `input`, and returns its lines. Throws what it says where it fails. */
+/**
+ * Runs test/kafka/java/NAME.java, gives it `input`, perhaps bit by bit, and returns its lines. Throws what it says where
+ * it fails.
+ */
 export async function run_java(
   name: string,
   args: string[],
-  input = "",
+  input: string | AsyncIterable<string> = "",
   version = KAFKA_VERSION,
 ): Promise<string[]> {
   const program = join(import.meta.dirname, "java", `${name}.java`);
   const options = ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"];
   const child = spawn("java", [...options, "-cp", class_path(version), program, ...args]);
   child.stdin.on("error", () => {});
-  child.stdin.end(input);
+  Readable.from(typeof input === "string" ? [input] : input).pipe(child.stdin);
   const ended = new Promise<number | null>((resolve, reject) =>
     child.once("error", reject).once("close", resolve),
   );

@@ -16,7 +16,7 @@ import { event } from "./published.js";
 import { read_topic, with_admin } from "./topic_records.js";
 
 /** Short, for a small machine under load; its own default is ten seconds. */
-const SESSION_TIMEOUT_MS = 4_000;
+export const SESSION_TIMEOUT_MS = 4_000;
 /** Only what never comes takes so long. */
 const EVENTUALLY_MS = 90_000;
 const ASK_AGAIN_MS = 200;
