@@ -190,6 +190,9 @@ export class ReplicaShard implements ReplicaOperations {
 /** Null: it may go well the next time, as where a disk was full. */
 function broken_by(error: unknown, partition: Partition): Broken | null {
   if (error instanceof LogCorruption) return { reason: "corrupt", says: error.message };
+  // Another node may have a disk that can be synced; this one has to be started again.
+  const ended = partition.log?.ended ?? null;
+  if (ended !== null) return { reason: "corrupt", says: ended.message };
   if (!partition.serves) return { reason: "partition_full", says: partition.broken! };
   return error instanceof Problem ? null : { reason: "corrupt", says: String(error) };
 }

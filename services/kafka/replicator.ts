@@ -5,6 +5,7 @@
  * ends, and half of the partitions would be waiting for it.
  */
 import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Admin, Batch, Consumer, EachBatchPayload, Kafka } from "kafkajs";
 import type { Broken, Replica } from "./replica.js";
 
@@ -59,10 +60,10 @@ export class Replicator {
     this.#admin = options.kafka.admin();
   }
 
-  /** `partitions`: how many the topic has; another number breaks all that is held. */
+  /** `partitions`: how many the topic has; another number breaks all that is held. Waits for brokers that answer. */
   async start(partitions: number): Promise<void> {
     this.#partitions = Array.from({ length: partitions }, (_, partition) => partition);
-    await this.#admin.connect();
+    while (!(await this.#connected()) && !this.#closed) await sleep(RESTART_AFTER_MS);
     await this.#run();
     this.#look_later();
   }
@@ -108,6 +109,16 @@ export class Replicator {
     if (this.#restarting !== null) clearTimeout(this.#restarting);
     await this.#consumer?.disconnect().catch(() => {});
     await this.#admin.disconnect().catch(() => {});
+  }
+
+  async #connected(): Promise<boolean> {
+    try {
+      await this.#admin.connect();
+      return true;
+    } catch (error) {
+      this.#options.report(`${this.#options.topic} cannot be asked for: ${message_of(error)}`);
+      return false;
+    }
   }
 
   async #run(): Promise<void> {
@@ -248,7 +259,7 @@ export class Replicator {
         });
         return;
       }
-      await new Promise((resolve) => setTimeout(resolve, SHORTER_LOOK_MS));
+      await sleep(SHORTER_LOOK_MS);
     }
   }
 

@@ -168,6 +168,11 @@ export class Log {
     return typeof checked === "number" ? this.#writer.append(records, checked) : Promise.reject(checked);
   }
 
+  /** Why nothing can be written until it is opened again; null: it can. */
+  get ended(): Problem | null {
+    return this.#writer.ended;
+  }
+
   /**
    * As `append`, for records with offsets and times from elsewhere; a time before the log's last one becomes that one.
    * `after` is the next offset that the caller takes the log to have, with all that waits: a gap before the first

@@ -72,7 +72,6 @@ export class Writer {
   #seal_timer: NodeJS.Timeout | null = null;
   /** Set once closing began: no more appends. */
   #closing: Promise<void> | null = null;
-  /** Why nothing can be written any more; null: it can. */
   #ended: Problem | null = null;
 
   constructor(place: Place, state: LogState, tail: WriteFile | null, options: WriterOptions) {
@@ -88,6 +87,11 @@ export class Writer {
   /** See Log.append_replica for what these are. */
   get expected_offset(): bigint {
     return this.#expected;
+  }
+
+  /** Why nothing can be written any more, whatever becomes of the disk; null: it can. */
+  get ended(): Problem | null {
+    return this.#ended;
   }
 
   /** `bytes`: of the records, which the caller has checked; there is one at least. Rejects with a Problem. */
