@@ -142,6 +142,10 @@ export class Replicator {
       consumer.pause([{ topic, partitions: this.#partitions }]);
       for (const partition of this.#held.keys()) this.#read(partition);
     });
+    consumer.on(consumer.events.STOP, () => {
+      // Until it has joined again, also of itself behind a crash, it throws at whoever seeks.
+      if (this.#consumer === consumer) this.#joined = false;
+    });
     consumer.on(consumer.events.END_BATCH_PROCESS, ({ payload }) => {
       // kafkajs shows batches of control records and aborted transactions nowhere else.
       if (payload.batchSize > 0 || payload.topic !== topic) return;
