@@ -25,6 +25,8 @@ export class ReplicaThread {
   readonly #control: MessagePort;
   readonly #waiting = new Map<number, { resolve(answer: unknown): void; reject(error: Error): void }>();
   #next_id = 1;
+  /** Why the thread answers no more; null: it does. */
+  #gone: Error | null = null;
 
   private constructor(
     shard: ShardClient,
@@ -44,6 +46,7 @@ export class ReplicaThread {
       else this.#settle(message);
     });
     void shard.lost.then((error) => {
+      this.#gone = error;
       for (const { reject } of this.#waiting.values()) reject(error);
     });
   }
@@ -67,6 +70,7 @@ export class ReplicaThread {
     operation: Op,
     ...given: Parameters<ReplicaOperations[Op]>
   ): ReturnType<ReplicaOperations[Op]> {
+    if (this.#gone !== null) return Promise.reject(this.#gone) as ReturnType<ReplicaOperations[Op]>;
     const id = this.#next_id++;
     this.#control.postMessage({ id, operation, arguments: given } satisfies ReplicaRequest);
     return new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject })) as ReturnType<
