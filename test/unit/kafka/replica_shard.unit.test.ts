@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { Problem } from "#services/events/problem.js";
 import type { Replica } from "#services/kafka/replica.js";
 import type { ReplicaMessage } from "#services/kafka/replica_protocol.js";
-import { ReplicaShard } from "#services/kafka/replica_shard.js";
+import { ReplicaShard, type ReplicaShardOptions } from "#services/kafka/replica_shard.js";
 import type { Replicator } from "#services/kafka/replicator.js";
 import { LogCorruption } from "#services/log/corruption.js";
 import type { Shard } from "#services/registry/shard.js";
@@ -41,7 +41,7 @@ async function told_of({ error, ended, broken }: Refuses): Promise<{ broken: unk
     } as unknown as Replicator,
     tell: (message) => void messages.push(message),
     now: () => 0,
-  });
+  } as unknown as ReplicaShardOptions);
   expect(await shard.hold({ partition: 4, begins_anywhere: false, migrated_to: null })).toBeNull();
   await held[0]!.take({
     messages: [{ offset: "0", timestamp: "1", value: Buffer.from("a") }],
