@@ -39,7 +39,7 @@ async function told_of({ error, ended, broken }: Refuses): Promise<{ broken: unk
       release: () => void asked.push("release"),
       append_failed: () => void asked.push("again"),
     } as unknown as Replicator,
-    tell: (message) => void messages.push(message),
+    tell: (message: ReplicaMessage) => void messages.push(message),
     now: () => 0,
   } as unknown as ReplicaShardOptions);
   expect(await shard.hold({ partition: 4, begins_anywhere: false, migrated_to: null })).toBeNull();
