@@ -5,6 +5,7 @@
 import { createRequire } from "node:module";
 import { keep_leaderless_partitions } from "./leaderless.js";
 import { end_idle_timers } from "./request_timer.js";
+import { reader_of_each_batch } from "./unreadable.js";
 
 const require_part = createRequire(import.meta.url);
 
@@ -12,6 +13,16 @@ const require_part = createRequire(import.meta.url);
 if (require_part.cache[require_part.resolve("kafkajs")]?.loaded === true) {
   throw new Error("kafkajs is loaded already: import it from services/kafka/kafkajs.js only");
 }
+
+// Before all that follows, as they may load whoever takes it.
+const decode_messages = require_part.resolve("kafkajs/src/protocol/requests/fetch/v4/decodeMessages");
+const Decoder = require_part("kafkajs/src/protocol/decoder");
+const each_batch = reader_of_each_batch({
+  decode_messages: require_part(decode_messages),
+  decode_batch: require_part("kafkajs/src/protocol/recordBatch/v0/decoder"),
+  new_decoder: (bytes) => new Decoder(bytes),
+});
+require_part.cache[decode_messages]!.exports = each_batch;
 
 keep_leaderless_partitions({
   metadata_response: require_part("kafkajs/src/protocol/requests/metadata/v0/response"),

@@ -9,6 +9,7 @@
 import type { Batch, KafkaMessage } from "kafkajs";
 import { next_offset_of, type RecordColumns } from "../log/columns.js";
 import { RECORD_BYTES_MAX } from "../log/frame.js";
+import { unreadable_in } from "./unreadable.js";
 
 /** Where records go. */
 export interface ReplicaLog {
@@ -137,6 +138,12 @@ export class Replica {
   }
 
   async take(batch: Batch): Promise<Taken> {
+    const unreadable = unreadable_in(batch);
+    if (unreadable !== null) {
+      const { first_offset, last_offset, why } = unreadable;
+      const says = `the topic's records at offsets ${first_offset} to ${last_offset} cannot be read: ${why}`;
+      return { reason: "corrupt", says };
+    }
     const { messages } = batch;
     const fetched = BigInt((batch as Batch & { fetchedOffset: string }).fetchedOffset);
     const expected = this.#expected;

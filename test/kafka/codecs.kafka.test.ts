@@ -1,9 +1,11 @@
 // What producers compress is read, whoever compressed it.
 import { randomBytes } from "node:crypto";
 import { beforeAll, describe, expect, test } from "vitest";
+import { DECOMPRESSED_BYTES_MAX } from "#services/kafka/codecs.js";
 import { kafka_of } from "#services/kafka/kafka_client.js";
 import kafkajs from "#services/kafka/kafkajs.js";
 import type { KafkaSettings } from "#services/kafka/settings.js";
+import { unreadable_in } from "#services/kafka/unreadable.js";
 import { run_java } from "./jars.js";
 import { shared_settings } from "./shared_broker.js";
 import { make_topic, read_topic } from "./topic_records.js";
@@ -58,5 +60,52 @@ describe("a compressed batch", () => {
     });
     await producer.disconnect();
     expect(await values_of(5)).toEqual(VALUES);
+  });
+});
+
+describe("a batch that would fill the memory", () => {
+  test("stops its own partition, at its place; the others are read on", async () => {
+    const other = `${topic}.bombed`;
+    await make_topic(settings, other, { numPartitions: 2 });
+    const lines = [
+      `send ${other} 0 - 00`,
+      "flush",
+      `zeros ${other} 0 ${DECOMPRESSED_BYTES_MAX + 1}`,
+      "flush",
+      `send ${other} 0 - 01`,
+      `send ${other} 1 - 02`,
+    ];
+    const room = `${2 * DECOMPRESSED_BYTES_MAX}`;
+    await run_java(
+      "Produce",
+      [
+        `bootstrap.servers=${settings.brokers.join(",")}`,
+        "compression.type=zstd",
+        ...[`max.request.size=${room}`, `buffer.memory=${room}`],
+      ],
+      `${lines.join("\n")}\n`,
+    );
+    const consumer = kafka_of(settings, "test").consumer({ groupId: settings.group_id });
+    const seen: string[] = [];
+    await consumer.connect();
+    await consumer.subscribe({ topics: [other], fromBeginning: true });
+    await consumer.run({
+      async eachBatch({ batch }) {
+        const unreadable = unreadable_in(batch);
+        if (unreadable === null) {
+          for (const { offset, value } of batch.messages)
+            seen.push(`${batch.partition} ${offset} ${value![0]}`);
+          return;
+        }
+        const { first_offset, last_offset, why } = unreadable;
+        seen.push(`${batch.partition} ${first_offset} to ${last_offset}: ${why}`);
+        expect(() => batch.messages[0]!.value).toThrow("cannot be read");
+      },
+    });
+    await expect.poll(() => seen.length, { timeout: 60_000 }).toBe(4);
+    await consumer.disconnect();
+    const bound = `a zstd frame has more than ${DECOMPRESSED_BYTES_MAX} bytes`;
+    expect(seen.filter((line) => line.startsWith("0"))).toEqual(["0 0 0", `0 1 to 1: ${bound}`, "0 2 1"]);
+    expect(seen.filter((line) => line.startsWith("1"))).toEqual(["1 0 2"]);
   });
 });

@@ -49,7 +49,7 @@ export async function run_java(
   version = KAFKA_VERSION,
 ): Promise<string[]> {
   const program = join(import.meta.dirname, "java", `${name}.java`);
-  const options = ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"];
+  const options = ["-Xmx512m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"];
   const child = spawn("java", [...options, "-cp", class_path(version), program, ...args]);
   child.stdin.on("error", () => {});
   Readable.from(typeof input === "string" ? [input] : input).pipe(child.stdin);

@@ -14,6 +14,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  * A producer that does what standard input says, a line each:
  *
  *   send TOPIC PARTITION KEY VALUE   key and value in hexadecimal; - is none, and lets the key choose the partition
+ *   zeros TOPIC PARTITION COUNT      one record of so many bytes, all of them zero
  *   begin, commit, abort             with the property transactional.id
  *   flush
  *
@@ -37,6 +38,10 @@ public class Produce {
           case "send" -> {
             Integer partition = words[2].equals("-") ? null : Integer.valueOf(words[2]);
             sent.add(producer.send(new ProducerRecord<>(words[1], partition, of(words[3]), of(words[4]))));
+          }
+          case "zeros" -> {
+            byte[] zeros = new byte[Integer.parseInt(words[3])];
+            sent.add(producer.send(new ProducerRecord<>(words[1], Integer.valueOf(words[2]), null, zeros)));
           }
           case "begin" -> producer.beginTransaction();
           case "commit" -> producer.commitTransaction();
