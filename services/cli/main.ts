@@ -28,6 +28,7 @@ const COMMANDS: Record<string, () => Promise<(program: Command, session: Session
   load: async () => (await import("./load.js")).add_load_command,
   conform: async () => (await import("./conform.js")).add_conform_command,
   topics: async () => (await import("./topics.js")).add_topics_commands,
+  "state-changes": async () => (await import("./state_changes.js")).add_state_changes_commands,
 };
 
 /** A problem as a document, where the answer is to be JSON. */

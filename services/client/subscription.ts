@@ -5,7 +5,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Admin, Consumer, EachBatchPayload, Kafka, KafkaConfig, KafkaMessage } from "kafkajs";
-import { is_after } from "../events/cause.js";
+import { BEGIN_AGAIN_HEADER, is_after } from "../events/cause.js";
 import { decode_state_change, type StateChange } from "../events/state_change.js";
 import { commit_metadata, committed_position, later_position, type Position } from "./position.js";
 import { SubscriptionError } from "./subscription_error.js";
@@ -236,7 +236,7 @@ class Reader {
     const position = this.#positions.get(partition);
     const change = this.#change(partition, message);
     if (position === undefined || change === "not_understood") return false;
-    let { cause } = position;
+    let cause = begins_again(message) ? null : position.cause;
     if (change !== null && is_after(change.cause, cause)) {
       if (!(await this.#handle(change, heartbeat))) return false;
       cause = change.cause;
@@ -297,6 +297,11 @@ class Reader {
       }),
     );
   }
+}
+
+/** Causes that came before may come again, and are no repeats. */
+function begins_again({ value, headers }: KafkaMessage): boolean {
+  return value === null && headers?.[BEGIN_AGAIN_HEADER] !== undefined;
 }
 
 async function kafka_client(config: KafkaConfig): Promise<Kafka> {

@@ -1,5 +1,11 @@
 /** Where the event that caused a change stands. Causes of a partition are in the log's order. */
 
+/**
+ * Of a record of the topic of state changes that has no value: somebody has decided where changes are told from, and what
+ * follows may have causes that came before.
+ */
+export const BEGIN_AGAIN_HEADER = "klpstate_begin_again";
+
 /** Within a partition. */
 export interface CausePosition {
   /** Of the record. */

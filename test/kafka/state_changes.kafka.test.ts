@@ -5,7 +5,7 @@ import { klpstate } from "#services/events/proto.js";
 import { decode_state_change } from "#services/events/state_change.js";
 import { kafka_of } from "#services/kafka/kafka_client.js";
 import type { KafkaSettings } from "#services/kafka/settings.js";
-import { begin_message } from "#services/kafka/state_changes/record.js";
+import { begin_again } from "#services/kafka/state_changes/begin_again.js";
 import { shared_settings } from "./shared_broker.js";
 import { last_cause, make_topics, read_all, ToldPartition } from "./told_partition.js";
 
@@ -170,8 +170,8 @@ describe("an owner that dies", () => {
   });
 });
 
-describe("a partition with history of which nobody knows how far it was told", () => {
-  test("is told no second time, until a mark says where to go on", async () => {
+describe("a partition of which nobody knows how far it was told", () => {
+  test("is told no second time, until somebody decides where to go on", async () => {
     await append(observed("a"));
     const outlet = told.start();
     expect(outlet.broken).toMatch(
@@ -181,15 +181,39 @@ describe("a partition with history of which nobody knows how far it was told", (
     await told.stop();
     expect(await read_all(settings, settings.topics.state_changes)).toEqual([]);
 
-    const producer = kafka_of(settings, "test").producer();
-    await producer.connect();
-    await producer.send({ topic: settings.topics.state_changes, messages: [begin_message(0, 1n)] });
-    await producer.disconnect();
+    await send_events(1);
+    const kafka = kafka_of(settings, "test");
+    const wanted = { partition: 0, at: "end", forced: false } as const;
+    expect(await begin_again(kafka, settings, wanted)).toEqual([{ partition: 0, begins_at: 1n }]);
+    expect(await begin_again(kafka, settings, wanted)).toEqual([{ partition: 0, begins_at: null }]);
     told.start({ topic_cause: await last_cause(settings) });
     await all_told();
     expect(await told_ids()).toEqual(["0:1:0"]);
   });
+
+  test("as its topic was made anew, is named; and goes on from where somebody decides, behind what was committed", async () => {
+    await append(observed("a"), observed("b"));
+    const outlet = told.start({ committed_cause: { offset: 700n, index: 0 } });
+    expect(outlet.broken).toMatch(/told up to offset 700, and .*host-events ends at 1: it is not the topic/);
+    await told.stop();
+    const wanted = { partition: null, at: "beginning", forced: true } as const;
+    expect(await begin_again(kafka_of(settings, "test"), settings, wanted)).toEqual([
+      { partition: 0, begins_at: 0n },
+    ]);
+    told.start({ topic_cause: await last_cause(settings), committed_cause: { offset: 700n, index: 0 } });
+    await all_told();
+    expect(await told_ids()).toEqual(["0:0:0", "0:0:1"]);
+  });
 });
+
+/** To the topic of host events, of which only the end is asked for. */
+async function send_events(count: number): Promise<void> {
+  const producer = kafka_of(settings, "test").producer();
+  await producer.connect();
+  const messages = Array.from({ length: count }, () => ({ partition: 0, value: "" }));
+  await producer.send({ topic: settings.topics.host_events, messages });
+  await producer.disconnect();
+}
 
 describe("the lease", () => {
   test("lets nothing out while another node has the partition", async () => {

@@ -13,7 +13,11 @@ import {
 import { encode_event } from "#services/events/codec.js";
 import { kafka_of } from "#services/kafka/kafka_client.js";
 import type { KafkaSettings } from "#services/kafka/settings.js";
-import { begin_message, state_change_message } from "#services/kafka/state_changes/record.js";
+import {
+  begin_again_message,
+  begin_message,
+  state_change_message,
+} from "#services/kafka/state_changes/record.js";
 import { shared_settings } from "./shared_broker.js";
 import { make_topics } from "./told_partition.js";
 
@@ -91,7 +95,7 @@ async function until_count(seen: readonly unknown[], count: number): Promise<voi
 
 describe("a subscription", () => {
   test("hands over what was told, as values, and nothing of the mark that telling began with", async () => {
-    await send(begin_message(2, 0n), change(2, 0));
+    await send(begin_message(2), change(2, 0));
     const stream = subscribe(options);
     open.push(stream);
     const { value } = await stream.next();
@@ -120,6 +124,13 @@ describe("a subscription", () => {
     const of = (partition: number) => seen.filter((one) => one.startsWith(`${partition}:`));
     expect(of(0)).toEqual(["0:0", "0:1", "0:2", "0:3", "0:4", "0:5"]);
     expect(of(1)).toEqual(["1:0", "1:1", "1:2"]);
+  });
+
+  test("takes causes that came before for new ones behind a mark that says so", async () => {
+    await send(...range(0, 3, 5), begin_again_message(0, 1n), ...range(0, 1, 4));
+    const { seen } = collect();
+    await until_count(seen, 5);
+    expect(seen).toEqual(["0:3", "0:4", "0:1", "0:2", "0:3"]);
   });
 
   test("goes on behind what was handled, and knows repeats of what came before it stopped", async () => {

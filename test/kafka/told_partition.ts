@@ -1,6 +1,5 @@
 /** A partition in a directory of its own, whose outlet writes to topics of a real broker; and what a reader finds there. */
 import type { IHeaders, KafkaMessage, Message } from "kafkajs";
-import type { CausePosition } from "#services/events/cause.js";
 import { kafka_of } from "#services/kafka/kafka_client.js";
 import type { KafkaSettings } from "#services/kafka/settings.js";
 import {
@@ -10,7 +9,7 @@ import {
   start_outlet,
 } from "#services/kafka/state_changes/outlet.js";
 import { type Attempts, outlet_writers } from "#services/kafka/state_changes/partition_sender.js";
-import { cause_from_headers } from "#services/kafka/state_changes/record.js";
+import { cause_from_headers, type ToldTo } from "#services/kafka/state_changes/record.js";
 import { create_topics } from "#services/kafka/topics.js";
 import { CatalogFacts } from "#services/registry/catalog_feed.js";
 import { unsynced_disk } from "../unit/log/fixtures.js";
@@ -68,7 +67,7 @@ function texts(headers: IHeaders | undefined): Record<string, string> {
 }
 
 /** What the next owner finds at the topic's end. */
-export async function last_cause(settings: KafkaSettings): Promise<CausePosition | null> {
+export async function last_cause(settings: KafkaSettings): Promise<ToldTo | null> {
   const last = (await read_all(settings, settings.topics.state_changes)).at(-1);
   return cause_from_headers(last?.headers);
 }
@@ -106,7 +105,13 @@ export class ToldPartition {
       topics: settings.topics,
       state_changes: true,
       may_publish: () => true,
-      resume: { topic_cause: null, committed_cause: null, quarantined_to: null, ...resume },
+      resume: {
+        topic_cause: null,
+        committed_cause: null,
+        quarantined_to: null,
+        source_end: kept.partition.log!.next_offset,
+        ...resume,
+      },
       on_progress: (progress) => {
         this.progress = { ...progress };
       },

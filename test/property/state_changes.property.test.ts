@@ -9,7 +9,7 @@ import { encode_catalog_record } from "#services/events/codec.js";
 import { decode_state_change } from "#services/events/state_change.js";
 import { type OutletProgress, start_outlet } from "#services/kafka/state_changes/outlet.js";
 import type { Attempts } from "#services/kafka/state_changes/partition_sender.js";
-import { cause_from_headers } from "#services/kafka/state_changes/record.js";
+import { cause_from_headers, type ToldTo } from "#services/kafka/state_changes/record.js";
 import { CatalogFacts, catalog_fact } from "#services/registry/catalog_feed.js";
 import { apply_catalog_record, type CatalogModel, new_catalog } from "../model/catalog.js";
 import { expected_changes } from "../model/changes.js";
@@ -94,7 +94,7 @@ class Owner {
     readonly kept: KeptPartition,
     writers: { state_changes: Topic; quarantine: Topic },
     facts: CatalogFacts,
-    resume: { topic_cause: CausePosition | null; committed: OutletProgress | null },
+    resume: { topic_cause: ToldTo | null; committed: OutletProgress | null },
   ) {
     const { topic_cause, committed } = resume;
     this.progress = {
@@ -115,6 +115,7 @@ class Owner {
         topic_cause,
         committed_cause: committed?.cause ?? null,
         quarantined_to: committed?.quarantined_to ?? null,
+        source_end: kept.partition.log!.next_offset,
       },
       on_progress: (progress) => {
         Object.assign(this.progress, progress);

@@ -42,7 +42,7 @@ export class Follower {
     this.#options = options;
     this.#told_to = options.after;
     const { partition, sender, is_new } = options;
-    const mark = begin_message(partition.partition, 0n);
+    const mark = begin_message(partition.partition);
     this.started = is_new ? sender.send([mark]).then(() => {}) : Promise.resolve();
     this.#ended = this.#run().catch((error: unknown) => {
       this.#broken = error instanceof Error ? error.message : String(error);

@@ -10,6 +10,7 @@ import type { RegistryPlace } from "../../registry/partition_place.js";
 import { Follower } from "./follower.js";
 import { type Attempts, PartitionSender } from "./partition_sender.js";
 import { Quarantine } from "./quarantine.js";
+import type { ToldTo } from "./record.js";
 
 export interface OutletProgress {
   /** Everything up to it is told; null: nothing was to be told yet. */
@@ -35,10 +36,12 @@ export interface OutletOptions {
   may_publish(): boolean;
   resume: {
     /** `cause_from_headers` of the last record of the partition in the topic of state changes. */
-    topic_cause: CausePosition | null;
+    topic_cause: ToldTo | null;
     /** From the group's commit metadata. */
     committed_cause: CausePosition | null;
     quarantined_to: bigint | null;
+    /** The end of the topic of host events, asked for after the last record was read. */
+    source_end: bigint;
   };
   /** Called often: what is to be committed now and then. */
   on_progress(progress: OutletProgress): void;
@@ -64,7 +67,7 @@ export function start_outlet(options: OutletOptions): Outlet {
   const sender_of = (writer: Attempts) =>
     new PartitionSender({ writer, partition: partition.partition, may_publish, report });
   const progress: OutletProgress = {
-    cause: later(resume.topic_cause, resume.committed_cause),
+    cause: told_to(resume),
     quarantined_to: resume.quarantined_to ?? 0n,
   };
   const tell = (made: Partial<OutletProgress>) => options.on_progress(Object.assign(progress, made));
@@ -102,22 +105,33 @@ export function start_outlet(options: OutletOptions): Outlet {
   };
 }
 
-function later(a: CausePosition | null, b: CausePosition | null): CausePosition | null {
-  return is_after(a, b) ? a : b;
+function told_to({ topic_cause, committed_cause }: OutletOptions["resume"]): CausePosition | null {
+  if (topic_cause === null) return committed_cause;
+  const { offset, index, decided } = topic_cause;
+  const in_topic = { offset, index };
+  return decided || is_after(in_topic, committed_cause) ? in_topic : committed_cause;
 }
 
 /** Where telling goes on; a text: why it does not. */
 function beginning(
-  { partition, topics }: OutletOptions,
-  told_to: CausePosition | null,
+  { partition, topics, resume }: OutletOptions,
+  told: CausePosition | null,
 ): { after: CausePosition | null; is_new: boolean } | string {
-  if (told_to !== null) return { after: told_to, is_new: false };
+  const number = partition.partition;
+  const ways_on =
+    `"klpstate state-changes begin ${number} --at end" goes on with what comes, "--at beginning" tells all of it, ` +
+    "once the partition has an owner again";
+  if (told !== null && told.offset < resume.source_end) return { after: told, is_new: false };
+  if (told !== null) {
+    return (
+      `partition ${number}: its changes were told up to offset ${told.offset}, and ${topics.host_events} ends at ` +
+      `${resume.source_end}: it is not the topic that they were told of. ${ways_on}`
+    );
+  }
   const next_offset = partition.log?.next_offset ?? 0n;
   if (next_offset === 0n) return { after: null, is_new: true };
-  const number = partition.partition;
   return (
     `partition ${number}: how far its changes were told is not known, ${topics.state_changes} has no record of it ` +
-    "and the group no commit; its log has records already, and telling them might be a second copy. " +
-    `"klpstate state-changes begin ${number} --at end" goes on with what comes, "--at beginning" tells all of it`
+    `and the group no commit; its log has records already, and telling them might be a second copy. ${ways_on}`
   );
 }

@@ -1,14 +1,20 @@
 /** A change as a record of the topic of state changes, with CloudEvents' headers (Kafka protocol binding, binary mode). */
 import type { IHeaders, Message } from "kafkajs";
-import { type CausePosition, cause_text, parse_cause } from "../../events/cause.js";
+import { BEGIN_AGAIN_HEADER, type CausePosition, cause_text, parse_cause } from "../../events/cause.js";
 import { RECORD_EVENTS_MAX } from "../../events/limits.js";
 import { encode_state_change, type ToldChange } from "../../events/state_change.js";
 import { format_time } from "../../events/time.js";
 
 /** Of one record in a batch beside key, value and headers: at most this, with the lengths of each header. */
 const RECORD_FRAMING_BYTES = 128;
-/** Of a mark, which says where telling begins: everything below that offset stays untold. */
+/** Of the mark that a partition's changes begin with: the first offset that they are told of. */
 const BEGIN_HEADER = "klpstate_begin";
+
+/** Up to where changes are told. */
+export interface ToldTo extends CausePosition {
+  /** Somebody has decided so, whatever was told before. */
+  decided: boolean;
+}
 
 export interface SizedMessage {
   message: Message;
@@ -34,9 +40,14 @@ export function state_change_message(change: ToldChange, source: string): SizedM
   return { message: { partition: cause.partition, key: host_id, value, headers }, bytes };
 }
 
-/** The record that says, in a topic without changes, that those of records from `next_offset` on will follow. */
-export function begin_message(partition: number, next_offset: bigint): Message {
-  return { partition, key: null, value: null, headers: { [BEGIN_HEADER]: String(next_offset) } };
+/** The record that the changes of a partition without any record begin with. */
+export function begin_message(partition: number): Message {
+  return { partition, key: null, value: null, headers: { [BEGIN_HEADER]: "0" } };
+}
+
+/** The record by which somebody decides that changes are told of records from `next_offset` on, whatever was told before. */
+export function begin_again_message(partition: number, next_offset: bigint): Message {
+  return { partition, key: null, value: null, headers: { [BEGIN_AGAIN_HEADER]: String(next_offset) } };
 }
 
 /** Everything up to the record that ends before the offset. */
@@ -44,12 +55,15 @@ export function all_before(next_offset: bigint): CausePosition {
   return { offset: next_offset - 1n, index: RECORD_EVENTS_MAX - 1 };
 }
 
-/** Up to where changes are told, by a record of the topic; null: it is none of klpstate's. */
-export function cause_from_headers(headers: IHeaders | undefined): CausePosition | null {
+/** By a record of the topic; null: it is none of klpstate's. */
+export function cause_from_headers(headers: IHeaders | undefined): ToldTo | null {
   const begin = header_text(headers?.[BEGIN_HEADER]);
-  if (begin !== null && /^\d{1,19}$/.test(begin)) return all_before(BigInt(begin));
+  const again = header_text(headers?.[BEGIN_AGAIN_HEADER]);
+  const mark = again ?? begin;
+  if (mark !== null && /^\d{1,19}$/.test(mark))
+    return { ...all_before(BigInt(mark)), decided: again !== null };
   const cause = parse_cause(header_text(headers?.ce_id) ?? "");
-  return cause && { offset: cause.offset, index: cause.index };
+  return cause && { offset: cause.offset, index: cause.index, decided: false };
 }
 
 function header_text(value: IHeaders[string]): string | null {
