@@ -186,7 +186,7 @@ test("state changes, after repeats are dropped, are the model's; each record tha
       expect([...new Set(quarantined)]).toEqual(poison.map(String));
       rmSync(kept.place.directory, { recursive: true, force: true });
     }),
-    { numRuns: 40 },
+    { numRuns: 25 },
   );
 });
 
