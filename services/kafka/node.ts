@@ -49,6 +49,7 @@ interface Kept {
 
 const COMMIT_EVERY_MS = 1_000;
 const RETRY_OFFSETS_MS = 200;
+const SPEAK_AGAIN_MS = 10_000;
 
 export class KafkaNode {
   readonly #options: KafkaNodeOptions;
@@ -56,6 +57,7 @@ export class KafkaNode {
   /** What is being let go; a partition is opened again only behind it. */
   readonly #closing = new Map<number, Promise<void>>();
   readonly #published = new Map<number, OutletProgress>();
+  readonly #told_silence = new Map<number, string>();
   #group: OwnershipGroup | null = null;
   #ownership: Ownership | null = null;
   /** Partitions whose ends nobody can tell at the moment. */
@@ -218,7 +220,16 @@ export class KafkaNode {
     const kept = this.#kept.get(partition);
     if (kept === undefined || !kept.publishes || kept.silent === says) return;
     kept.silent = says;
-    this.#options.report(says);
+    // Looked at again now and then, and told once: somebody may have decided where to go on.
+    if (this.#told_silence.get(partition) !== says) this.#options.report(says);
+    this.#told_silence.set(partition, says);
+    setTimeout(() => void this.#speak_again(partition, kept), SPEAK_AGAIN_MS).unref();
+  }
+
+  async #speak_again(partition: number, kept: Kept): Promise<void> {
+    if (this.#kept.get(partition) !== kept || kept.silent === null) return;
+    await this.#unpublish(partition, kept);
+    if (this.#ownership !== null) this.#publish_ready(this.#ownership);
   }
 
   /** Partitions that this node owns and publishes nothing of, and why. */

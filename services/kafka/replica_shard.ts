@@ -98,12 +98,15 @@ export class ReplicaShard implements ReplicaOperations {
   }
 
   async publish(number: number, committed: OutletProgress | null): Promise<void> {
-    const { shard, place, topics, state_changes, told_causes, writers, lease, tell } = this.#options;
+    const { shard, replicator, place, topics, state_changes, told_causes, writers, lease, tell } =
+      this.#options;
     const kept = this.#kept.get(number);
     if (kept === undefined || kept.outlet !== null) return;
     const wanted = Symbol();
     kept.publishing = wanted;
     const topic_cause = told_causes === null ? null : await told_causes.last(number);
+    const source_end = (await replicator.offsets()).get(number)?.high;
+    if (source_end === undefined) throw new Error(`partition ${number} has no leader`);
     // Taken back meanwhile.
     if (this.#kept.get(number) !== kept || kept.publishing !== wanted) return;
     const { partition } = kept;
@@ -119,6 +122,7 @@ export class ReplicaShard implements ReplicaOperations {
       may_publish: () => kept.publishing === wanted && lease.may_publish,
       resume: {
         topic_cause,
+        source_end,
         committed_cause: committed?.cause ?? null,
         quarantined_to: committed?.quarantined_to ?? null,
       },

@@ -1,9 +1,8 @@
 /** How far the changes of partitions were told, by the last record of each in the topic of state changes. */
 import { randomUUID } from "node:crypto";
 import type { Admin, Consumer, EachBatchPayload, Kafka } from "kafkajs";
-import type { CausePosition } from "../../events/cause.js";
 import { is_after } from "../../events/cause.js";
-import { cause_from_headers } from "./record.js";
+import { cause_from_headers, type ToldTo } from "./record.js";
 
 export interface ToldCausesOptions {
   kafka: Kafka;
@@ -22,8 +21,8 @@ const RESTART_AFTER_MS = 1_000;
 interface Asked {
   from: bigint;
   to: bigint;
-  found: CausePosition | null;
-  resolve(found: CausePosition | null): void;
+  found: ToldTo | null;
+  resolve(found: ToldTo | null): void;
 }
 
 /** One consumer for all partitions of a shard, all paused but those that are asked for. */
@@ -46,7 +45,7 @@ export class ToldCauses {
   }
 
   /** Null: nothing of the partition is in the topic. Rejects where the brokers cannot be asked. */
-  async last(partition: number): Promise<CausePosition | null> {
+  async last(partition: number): Promise<ToldTo | null> {
     const offsets = await this.#admin.fetchTopicOffsets(this.#options.topic);
     const found = offsets.find((one) => one.partition === partition);
     if (found === undefined)
@@ -68,7 +67,7 @@ export class ToldCauses {
     await this.#admin.disconnect().catch(() => {});
   }
 
-  #read(partition: number, from: bigint, to: bigint): Promise<CausePosition | null> {
+  #read(partition: number, from: bigint, to: bigint): Promise<ToldTo | null> {
     return new Promise((resolve) => {
       this.#asked.set(partition, { from, to, found: null, resolve });
       this.#seek(partition);
@@ -131,8 +130,11 @@ export class ToldCauses {
     if (asked === undefined || isStale()) return;
     for (const { headers } of batch.messages) {
       const cause = cause_from_headers(headers);
-      // A repeat may stand behind a later cause.
-      if (cause !== null && is_after(cause, asked.found)) asked.found = cause;
+      if (cause?.decided) asked.found = cause;
+      // A repeat may stand behind a later cause. What follows a decision is told because of it.
+      else if (cause !== null && is_after(cause, asked.found)) {
+        asked.found = { ...cause, decided: asked.found?.decided ?? false };
+      }
     }
     const last = batch.lastOffset();
     resolveOffset(last);
