@@ -4,6 +4,7 @@
  */
 import { createRequire } from "node:module";
 import { keep_leaderless_partitions } from "./leaderless.js";
+import { look_for_lost_brokers } from "./lost_broker.js";
 import { end_idle_timers } from "./request_timer.js";
 import { reader_of_each_batch } from "./unreadable.js";
 
@@ -28,5 +29,9 @@ keep_leaderless_partitions({
   metadata_response: require_part("kafkajs/src/protocol/requests/metadata/v0/response"),
   broker_pool: require_part("kafkajs/src/cluster/brokerPool").prototype,
   cluster: require_part("kafkajs/src/cluster").prototype,
+});
+look_for_lost_brokers({
+  cluster: require_part("kafkajs/src/cluster").prototype,
+  consumer_group: require_part("kafkajs/src/consumer/consumerGroup").prototype,
 });
 end_idle_timers(require_part("kafkajs/src/network/requestQueue").prototype);
