@@ -10,6 +10,8 @@ import { type Server, start_server_with, temporary_directory } from "./klpstate.
 export interface SmallDisk {
   /** A registry's, not made yet. */
   readonly data: string;
+  /** A command that becomes the one that is given to it. */
+  readonly under: string[];
   start(...args: string[]): Promise<Server>;
   /** Gives room, twice at most, without the server being told. */
   make_room(server: Server): void;
@@ -40,6 +42,7 @@ function mounted(mount: (directory: string) => void): SmallDisk {
   for (const file of ballast) writeFileSync(file, new Uint8Array(256 * KIB).fill(1));
   return {
     data: join(directory, "registry"),
+    under: [],
     start: (...args) => start_server_with({}, join(directory, "registry"), ...args),
     make_room: () => rmSync(ballast.shift()!),
     remove: () => run("umount", "--lazy", directory),
@@ -52,7 +55,12 @@ const file_size_limit: Way = () => {
   run("prlimit", "--version");
   return {
     data,
-    start: (...args) => start_server_with({ under: ["prlimit", `--fsize=${limit}:`, "--"] }, data, ...args),
+    get under() {
+      return ["prlimit", `--fsize=${limit}:`, "--"];
+    },
+    start(...args) {
+      return start_server_with({ under: this.under }, data, ...args);
+    },
     make_room(server) {
       limit += 64 * KIB;
       run("prlimit", `--pid=${server.pid}`, `--fsize=${limit}:`);
