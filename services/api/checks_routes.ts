@@ -108,12 +108,18 @@ export function add_checks_routes(app: OpenAPIHono, registry: RegistryService): 
       if ((await registry.host(host_id, instant)) === null) throw await not_known(registry, host_id, instant);
     }
     if (after !== undefined) options.after = after;
+    const missing = new Set<number>();
+    options.missing = missing;
     return answer_list(c, {
       name: "hosts",
       items: registry.check_hosts(candidate, options),
       cursor_of: ({ host_id }) => Buffer.from(host_id).toString("base64url"),
       limit: request.limit,
-      missing_partitions: options.host_id === undefined ? () => broken_partitions(registry) : nothing_missing,
+      missing_partitions:
+        options.host_id === undefined
+          ? async () =>
+              [...new Set([...missing, ...(await broken_partitions(registry))])].sort((a, b) => a - b)
+          : nothing_missing,
     });
   });
 }

@@ -242,7 +242,17 @@ export class Registry implements RegistryService {
       };
       const hosts =
         past === null ? this.#hosts_now(question) : this.#parts.partitions.past_hosts(past, question);
-      for await (const host of hosts) yield host_verdict(host, candidate);
+      let is_begun = false;
+      try {
+        for await (const host of hosts) {
+          is_begun = true;
+          yield host_verdict(host, candidate);
+        }
+      } catch (error) {
+        // A part of a partition would look like all of it.
+        if (is_begun || !(error instanceof Problem) || error.code !== "unavailable") throw error;
+        options.missing?.add(partition);
+      }
     }
   }
 

@@ -56,6 +56,8 @@ export interface HostCheckOptions extends CheckOptions {
   host_id?: string;
   /** Only hosts behind this one: a page begins where the one before it ended. */
   after?: string;
+  /** Takes the partitions whose hosts are left out, since nobody answers for them. */
+  missing?: Set<number>;
 }
 
 /** What the fleet is, or was. */
