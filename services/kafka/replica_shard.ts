@@ -1,4 +1,6 @@
 /** A shard's partitions as replicas: held and let go as the node is told, fed by one replicator. */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { CausePosition } from "../events/cause.js";
 import { Problem } from "../events/problem.js";
 import { LogCorruption } from "../log/corruption.js";
 import { node_disk } from "../log/node_disk.js";
@@ -31,6 +33,9 @@ export interface ReplicaShardOptions {
 }
 
 const TELL_PROGRESS_MS = 200;
+/** A new leader's high watermark may lag for a moment. */
+const SHORTER_LOOKS = 5;
+const SHORTER_LOOK_MS = 1_000;
 
 interface Kept {
   partition: Partition;
@@ -98,15 +103,13 @@ export class ReplicaShard implements ReplicaOperations {
   }
 
   async publish(number: number, committed: OutletProgress | null): Promise<void> {
-    const { shard, replicator, place, topics, state_changes, told_causes, writers, lease, tell } =
-      this.#options;
+    const { shard, place, topics, state_changes, told_causes, writers, lease, tell } = this.#options;
     const kept = this.#kept.get(number);
     if (kept === undefined || kept.outlet !== null) return;
     const wanted = Symbol();
     kept.publishing = wanted;
     const topic_cause = told_causes === null ? null : await told_causes.last(number);
-    const source_end = (await replicator.offsets()).get(number)?.high;
-    if (source_end === undefined) throw new Error(`partition ${number} has no leader`);
+    const source_end = await this.#end_behind(number, topic_cause ?? committed?.cause ?? null);
     // Taken back meanwhile.
     if (this.#kept.get(number) !== kept || kept.publishing !== wanted) return;
     const { partition } = kept;
@@ -122,9 +125,9 @@ export class ReplicaShard implements ReplicaOperations {
       may_publish: () => kept.publishing === wanted && lease.may_publish,
       resume: {
         topic_cause,
-        source_end,
         committed_cause: committed?.cause ?? null,
         quarantined_to: committed?.quarantined_to ?? null,
+        source_end,
       },
       on_progress: (progress) => this.#progressed(number, progress),
       report: (report) => tell({ report }),
@@ -136,6 +139,16 @@ export class ReplicaShard implements ReplicaOperations {
     });
     outlet.wake();
     this.#tell_silence(number, outlet);
+  }
+
+  /** The end of the partition's topic, looked at again where what is told already would lie beyond it. */
+  async #end_behind(number: number, told: CausePosition | null): Promise<bigint> {
+    for (let looks = 1; ; looks++) {
+      const end = (await this.#options.replicator.offsets()).get(number)?.high;
+      if (end === undefined) throw new Error(`partition ${number} of the topic of events has no leader`);
+      if (told === null || told.offset < end || looks === SHORTER_LOOKS) return end;
+      await sleep(SHORTER_LOOK_MS);
+    }
   }
 
   async unpublish(number: number): Promise<void> {

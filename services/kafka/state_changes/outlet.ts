@@ -79,6 +79,8 @@ export function start_outlet(options: OutletOptions): Outlet {
     quarantined_to: resume.quarantined_to,
     on_progress: (quarantined_to) => tell({ quarantined_to }),
   });
+  // What was decided is to be committed before the record of it is gone.
+  if (resume.topic_cause?.decided) tell({});
   const begin = options.state_changes ? beginning(options, progress.cause) : null;
   const follower =
     begin === null || typeof begin === "string"

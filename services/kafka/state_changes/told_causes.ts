@@ -129,12 +129,7 @@ export class ToldCauses {
     const asked = this.#asked.get(batch.partition);
     if (asked === undefined || isStale()) return;
     for (const { headers } of batch.messages) {
-      const cause = cause_from_headers(headers);
-      if (cause?.decided) asked.found = cause;
-      // A repeat may stand behind a later cause. What follows a decision is told because of it.
-      else if (cause !== null && is_after(cause, asked.found)) {
-        asked.found = { ...cause, decided: asked.found?.decided ?? false };
-      }
+      asked.found = further(asked.found, cause_from_headers(headers));
     }
     const last = batch.lastOffset();
     resolveOffset(last);
@@ -148,4 +143,11 @@ export class ToldCauses {
     this.#consumer?.pause([{ topic: this.#options.topic, partitions: [partition] }]);
     asked.resolve(asked.found);
   }
+}
+
+/** A repeat may stand behind a later cause. What was decided counts for all that was told since, until that is committed. */
+function further(found: ToldTo | null, next: ToldTo | null): ToldTo | null {
+  if (next === null) return found;
+  if (found === null || next.decided) return next;
+  return is_after(next, found) ? { ...next, decided: found.decided } : found;
 }
