@@ -185,7 +185,11 @@ export class OwnershipGroup {
       lease.publishing = false;
     });
     consumer.on(events.GROUP_JOIN, ({ payload }) => {
-      if (!is_current()) return;
+      if (!is_current()) {
+        // It was given up while kafkajs was about to start it again: a member that nobody speaks for.
+        consumer.disconnect().catch(() => {});
+        return;
+      }
       this.#silent_looks = 0;
       this.#rebalancing = false;
       consumer.pause([{ topic, partitions: Array.from({ length: this.#options.partitions }, (_, i) => i) }]);

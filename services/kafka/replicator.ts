@@ -5,7 +5,6 @@
  * ends, and half of the partitions would be waiting for it.
  */
 import { randomUUID } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Admin, Batch, Consumer, EachBatchPayload, Kafka } from "kafkajs";
 import type { Broken, Replica } from "./replica.js";
 
@@ -63,7 +62,7 @@ export class Replicator {
   /** `partitions`: how many the topic has; another number breaks all that is held. Waits for brokers that answer. */
   async start(partitions: number): Promise<void> {
     this.#partitions = Array.from({ length: partitions }, (_, partition) => partition);
-    while (!(await this.#connected()) && !this.#closed) await sleep(RESTART_AFTER_MS);
+    while (!(await this.#connected()) && !this.#closed) await pause_ms(RESTART_AFTER_MS);
     await this.#run();
     this.#look_later();
   }
@@ -77,7 +76,7 @@ export class Replicator {
 
   release(partition: number): void {
     this.#held.delete(partition);
-    if (this.#joined) this.#consumer?.pause([{ topic: this.#options.topic, partitions: [partition] }]);
+    this.#pause(partition);
   }
 
   /** The topic's earliest and next offset of each partition that has a leader. */
@@ -93,7 +92,7 @@ export class Replicator {
     const held = this.#held.get(partition);
     if (held === undefined || !held.reads) return;
     held.reads = false;
-    if (this.#joined) this.#consumer?.pause([{ topic: this.#options.topic, partitions: [partition] }]);
+    this.#pause(partition);
     setTimeout(async () => {
       await held.replica.begin_again();
       if (this.#held.get(partition) !== held) return;
@@ -136,7 +135,11 @@ export class Replicator {
     });
     this.#consumer = consumer;
     consumer.on(consumer.events.GROUP_JOIN, () => {
-      if (this.#consumer !== consumer) return;
+      if (this.#consumer !== consumer) {
+        // It was given up while kafkajs was about to start it again.
+        consumer.disconnect().catch(() => {});
+        return;
+      }
       // In the same turn, before anything is fetched: a new generation begins at what is committed, which is nothing.
       this.#joined = true;
       consumer.pause([{ topic, partitions: this.#partitions }]);
@@ -148,13 +151,15 @@ export class Replicator {
     });
     consumer.on(consumer.events.END_BATCH_PROCESS, ({ payload }) => {
       // kafkajs shows batches of control records and aborted transactions nowhere else.
-      if (payload.batchSize > 0 || payload.topic !== topic) return;
+      if (payload.batchSize > 0 || payload.topic !== topic || this.#consumer !== consumer) return;
       const held = this.#held.get(payload.partition);
       if (held?.reads) void this.#pass(held, payload);
     });
     consumer.on(consumer.events.CRASH, ({ payload }) => {
       this.#options.report(`the consumer of ${topic} stopped: ${payload.error.message}`);
-      if (!payload.restart && this.#consumer === consumer) this.#restart();
+      if (this.#consumer !== consumer) return;
+      this.#joined = false;
+      if (!payload.restart) this.#restart();
     });
     try {
       await consumer.connect();
@@ -163,7 +168,9 @@ export class Replicator {
         autoCommit: false,
         eachBatchAutoResolve: false,
         partitionsConsumedConcurrently: this.#partitions.length,
-        eachBatch: (payload) => this.#each_batch(payload),
+        eachBatch: async (payload) => {
+          if (this.#consumer === consumer) await this.#each_batch(payload);
+        },
       });
     } catch (error) {
       this.#options.report(`the consumer of ${topic} does not start: ${message_of(error)}`);
@@ -189,8 +196,21 @@ export class Replicator {
     const held = this.#held.get(partition);
     if (!this.#joined || held === undefined || !held.reads) return;
     const { topic } = this.#options;
-    this.#consumer?.seek({ topic, partition, offset: String(held.replica.fetch_offset) });
-    this.#consumer?.resume([{ topic, partitions: [partition] }]);
+    try {
+      this.#consumer?.seek({ topic, partition, offset: String(held.replica.fetch_offset) });
+      this.#consumer?.resume([{ topic, partitions: [partition] }]);
+    } catch {
+      // kafkajs has stopped it and not said so yet: all is sought when it has joined again.
+    }
+  }
+
+  #pause(partition: number): void {
+    if (!this.#joined) return;
+    try {
+      this.#consumer?.pause([{ topic: this.#options.topic, partitions: [partition] }]);
+    } catch {
+      // As above: then all are paused.
+    }
   }
 
   /** Never throws: a handler that does slows its neighbours down, and in the end silences them. */
@@ -249,21 +269,26 @@ export class Replicator {
 
   async #wait_for_length(held: Held): Promise<void> {
     const { partition } = held.replica;
-    for (let look = 1; ; look++) {
-      const high = (await this.offsets()).get(partition)?.high;
+    for (let looks = 0; ; ) {
+      // A leader that moves tells nothing, and the new one may lag: only what is told counts.
+      const high = await this.offsets().then(
+        (offsets) => offsets.get(partition)?.high,
+        () => undefined,
+      );
       if (this.#held.get(partition) !== held) return;
       if (high !== undefined && high >= held.replica.expected_offset) {
         this.#read(partition);
         return;
       }
-      if (high !== undefined && look === SHORTER_LOOKS) {
+      if (high !== undefined) looks += 1;
+      if (looks === SHORTER_LOOKS) {
         this.#break(partition, {
           reason: "log_diverged",
           says: `the topic ends at offset ${high} and the log here at ${held.replica.expected_offset}: it was made anew, or lost records`,
         });
         return;
       }
-      await sleep(SHORTER_LOOK_MS);
+      await pause_ms(SHORTER_LOOK_MS);
     }
   }
 
@@ -350,4 +375,8 @@ function is_of_group(error: unknown): boolean {
 
 function message_of(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
+}
+
+function pause_ms(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
