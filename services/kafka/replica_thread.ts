@@ -66,6 +66,7 @@ export class ReplicaThread {
     return new ReplicaThread(shard, started, port1, events);
   }
 
+  /** Rejects where the thread has ended: whoever closes a node must not wait for it. */
   tell<Op extends ReplicaOperation>(
     operation: Op,
     ...given: Parameters<ReplicaOperations[Op]>

@@ -57,6 +57,8 @@ function keep_publishing(node: Node, prefix: string): { end(): Promise<string[]>
       await sleep(20);
     }
   })();
+  // Told by `end`.
+  work.catch(() => {});
   return {
     async end() {
       ends = true;
