@@ -1,4 +1,4 @@
-/** A shard's partitions as replicas: held and let go as the node is told, fed by one replicator. */
+/** A shard's partitions as replicas: held and let go as the node is told, fed by one fetcher. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { CausePosition } from "../events/cause.js";
 import { Problem } from "../events/problem.js";
@@ -7,12 +7,11 @@ import { node_disk } from "../log/node_disk.js";
 import type { Partition } from "../registry/partition.js";
 import type { RegistryPlace } from "../registry/partition_place.js";
 import type { Shard } from "../registry/shard.js";
+import type { Fetcher } from "./fetcher.js";
 import type { LeaseView } from "./lease.js";
-import { copied_log_time_ms } from "./log_time_header.js";
 import { replica_log } from "./partition_log.js";
-import { type Broken, Replica } from "./replica.js";
+import type { Broken } from "./replica.js";
 import type { Hold, ReplicaMessage, ReplicaOperations } from "./replica_protocol.js";
-import type { Replicator } from "./replicator.js";
 import type { KafkaSettings } from "./settings.js";
 import { type Outlet, type OutletProgress, start_outlet } from "./state_changes/outlet.js";
 import type { OutletWriters } from "./state_changes/partition_sender.js";
@@ -20,9 +19,8 @@ import type { ToldCauses } from "./state_changes/told_causes.js";
 
 export interface ReplicaShardOptions {
   shard: Shard;
-  replicator: Replicator;
+  fetcher: Fetcher;
   tell(message: ReplicaMessage): void;
-  now(): number;
   place: RegistryPlace;
   topics: KafkaSettings["topics"];
   state_changes: boolean;
@@ -39,7 +37,8 @@ const SHORTER_LOOK_MS = 1_000;
 
 interface Kept {
   partition: Partition;
-  replica: Replica;
+  /** All of the topic below is folded. */
+  reached: bigint;
   /** Who waits for the topic to be folded so far. */
   waiting: { offset: bigint; resolve(): void }[];
   outlet: Outlet | null;
@@ -58,34 +57,37 @@ export class ReplicaShard implements ReplicaOperations {
   }
 
   async hold({ partition: number, begins_anywhere, migrated_to }: Hold): Promise<string | null> {
-    const { shard, replicator, tell, now } = this.#options;
+    const { shard, fetcher, tell } = this.#options;
     const partition = await shard.open_partition(number, (report) => tell({ report }));
     const { log } = partition;
     if (partition.torn !== null) tell({ report: `partition ${number}: ${partition.torn}` });
     if (log === null || !partition.serves) return partition.broken;
-    const waiting: Kept["waiting"] = [];
-    const replica = new Replica({
+    const kept: Kept = {
+      partition,
+      reached: log.next_offset,
+      waiting: [],
+      outlet: null,
+      publishing: null,
+    };
+    this.#kept.set(number, kept);
+    fetcher.hold({
       partition: number,
       log: replica_log(log, (after, records) => partition.append_replica(after, records)),
       begins_anywhere,
-      ...(migrated_to !== null && {
-        copied_time: (message) =>
-          BigInt(message.offset) < migrated_to ? copied_log_time_ms(message.headers) : null,
-      }),
-      earliest: async () => (await replicator.offsets()).get(number)?.low ?? 0n,
-      now,
+      migrated_to,
       failed: (error) => this.#append_failed(number, error),
       reached(read_to) {
-        for (const each of waiting) if (each.offset <= read_to) each.resolve();
+        kept.reached = read_to;
+        const told = kept.waiting.filter(({ offset }) => offset <= read_to);
+        kept.waiting = kept.waiting.filter(({ offset }) => offset > read_to);
+        for (const { resolve } of told) resolve();
       },
     });
-    this.#kept.set(number, { partition, replica, waiting, outlet: null, publishing: null });
-    replicator.hold(replica);
     return null;
   }
 
   async release(number: number): Promise<void> {
-    this.#options.replicator.release(number);
+    this.#options.fetcher.release(number);
     this.#kept.delete(number);
     await this.#options.shard.close_partition(number);
   }
@@ -93,13 +95,8 @@ export class ReplicaShard implements ReplicaOperations {
   async reached(number: number, offset: bigint): Promise<void> {
     const kept = this.#kept.get(number);
     if (kept === undefined) return new Promise(() => {});
-    if (kept.replica.reached >= offset) return;
+    if (kept.reached >= offset) return;
     await new Promise<void>((resolve) => kept.waiting.push({ offset, resolve }));
-    kept.waiting.splice(
-      0,
-      kept.waiting.length,
-      ...kept.waiting.filter((each) => each.offset > kept.replica.reached),
-    );
   }
 
   async publish(number: number, committed: OutletProgress | null): Promise<void> {
@@ -144,7 +141,7 @@ export class ReplicaShard implements ReplicaOperations {
   /** The end of the partition's topic, looked at again where what is told already would lie beyond it. */
   async #end_behind(number: number, told: CausePosition | null): Promise<bigint> {
     for (let looks = 1; ; looks++) {
-      const end = (await this.#options.replicator.offsets()).get(number)?.high;
+      const end = (await this.#options.fetcher.offsets()).get(number)?.high;
       if (end === undefined) throw new Error(`partition ${number} of the topic of events has no leader`);
       if (told === null || told.offset < end || looks === SHORTER_LOOKS) return end;
       await sleep(SHORTER_LOOK_MS);
@@ -162,10 +159,10 @@ export class ReplicaShard implements ReplicaOperations {
   }
 
   async close(): Promise<void> {
-    const { replicator, told_causes, writers } = this.#options;
+    const { fetcher, told_causes, writers } = this.#options;
     await Promise.all([...this.#kept.keys()].map((number) => this.unpublish(number)));
     await Promise.all([
-      replicator.close(),
+      fetcher.close(),
       told_causes?.close(),
       writers.state_changes.close(),
       writers.quarantine.close(),
@@ -196,9 +193,9 @@ export class ReplicaShard implements ReplicaOperations {
       report: `partition ${number}: ${error instanceof Error ? error.message : String(error)}`,
     });
     const broken = broken_by(error, partition);
-    if (broken === null) this.#options.replicator.append_failed(number);
+    if (broken === null) this.#options.fetcher.append_failed(number);
     else {
-      this.#options.replicator.release(number);
+      this.#options.fetcher.release(number);
       this.#options.tell({ broken: { partition: number, ...broken } });
     }
   }

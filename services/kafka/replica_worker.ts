@@ -2,12 +2,12 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { node_disk } from "../log/node_disk.js";
 import { serve_shard } from "../registry/shard_serving.js";
+import { FetchThread } from "./fetch_thread.js";
 import { kafka_of } from "./kafka_client.js";
 import { LeaseView } from "./lease.js";
 import { PUBLISHER_REQUEST_TIMEOUT_MS } from "./publisher.js";
 import type { ReplicaMessage, ReplicaRequest, ReplicaStart } from "./replica_protocol.js";
 import { ReplicaShard } from "./replica_shard.js";
-import { Replicator } from "./replicator.js";
 import { outlet_writers } from "./state_changes/partition_sender.js";
 import { ToldCauses } from "./state_changes/told_causes.js";
 
@@ -26,14 +26,14 @@ const log = {
 
 const shard = await serve_shard(parentPort!, start, node_disk, Date.now);
 if (shard !== null) {
-  const replicator = new Replicator({
-    kafka: kafka_of(settings, name, log),
-    topic: settings.topics.host_events,
-    group: `${settings.group_id}.${settings.node_id}.${name}`,
-    report: (report) => tell({ report }),
-    broken: (partition, broken) => tell({ broken: { partition, ...broken } }),
-    now: () => performance.now(),
-  });
+  const { partition_count } = start.place;
+  const fetcher = new FetchThread(
+    { settings, name, partition_count },
+    {
+      broken: (partition, broken) => tell({ broken: { partition, ...broken } }),
+      report: (report) => tell({ report }),
+    },
+  );
   const { topics, state_changes } = settings;
   const told_causes = state_changes
     ? new ToldCauses({
@@ -46,9 +46,8 @@ if (shard !== null) {
   const writers_kafka = kafka_of(settings, `${name}-changes`, log, PUBLISHER_REQUEST_TIMEOUT_MS);
   const replicas = new ReplicaShard({
     shard,
-    replicator,
+    fetcher,
     tell,
-    now: () => performance.now(),
     place: start.place,
     topics,
     state_changes,
@@ -56,7 +55,7 @@ if (shard !== null) {
     writers: outlet_writers(writers_kafka, topics),
     lease: new LeaseView(lease),
   });
-  const started = Promise.all([replicator.start(start.place.partition_count), told_causes?.start()]);
+  const started = Promise.all([fetcher.started, told_causes?.start()]);
 
   async function answer({ id, operation, arguments: given }: ReplicaRequest): Promise<void> {
     try {

@@ -6,6 +6,7 @@ export default defineConfig({
   test: {
     ...base.test,
     include: ["test/kafka/**/*.kafka.test.ts"],
+    exclude: [],
     globalSetup: ["test/kafka/shared_broker.ts"],
     maxWorkers: 1,
     testTimeout: 180_000,

@@ -1,0 +1,123 @@
+/**
+ * What brings a topic's records to a shard: in a thread of its own. kafkajs makes an object of every record, and what a
+ * shard does with it, append, checksum and fold, would wait for that, and it for the shard; so the two go on beside each
+ * other, and records cross as columns in one buffer.
+ */
+import type { MessagePort } from "node:worker_threads";
+import type { RecordColumns } from "../log/columns.js";
+import type { Broken, ReplicaLog } from "./replica.js";
+import type { KafkaSettings } from "./settings.js";
+
+/** What the thread is started with. */
+export interface FetcherStart {
+  settings: KafkaSettings;
+  /** As ReplicaStart's. */
+  name: string;
+  partition_count: number;
+  /** Transferred. */
+  port: MessagePort;
+}
+
+/** A partition that is fetched from now on. */
+export interface HoldRequest {
+  partition: number;
+  /** Names this holding of it: what was under way for one before is not for this one. */
+  holding: number;
+  next_offset: bigint;
+  begins_anywhere: boolean;
+  migrated_to: bigint | null;
+}
+
+/** From the shard. */
+export type FetcherRequest =
+  | { hold: HoldRequest }
+  | { release: number }
+  /** An append failed and may go well the next time; the log is at `next_offset`. */
+  | { again: { partition: number; next_offset: bigint } }
+  | { appended: { id: number; next_offset: bigint } }
+  | { refused: { id: number; next_offset: bigint } }
+  | { bytes: { id: number; bytes: Uint8Array | null } }
+  | { offsets: number }
+  | { close: true };
+
+/** Records as they cross: the bytes of all in one buffer. */
+export interface PackedRecords {
+  first_offset: bigint;
+  deltas: Float64Array;
+  log_times_ms: Float64Array;
+  lengths: Uint32Array;
+  bytes: Uint8Array;
+}
+
+export interface TopicEnds {
+  low: bigint;
+  high: bigint;
+}
+
+/** To the shard. */
+export type FetcherMessage =
+  | { started: true }
+  | { append: { id: number; partition: number; holding: number; after: bigint; records: PackedRecords } }
+  | { bytes_at: { id: number; partition: number; holding: number; offset: bigint } }
+  | { reached: { partition: number; read_to: bigint } }
+  | { broken: { partition: number; broken: Broken } }
+  | { offsets: { id: number; ends: Map<number, TopicEnds> | string } }
+  | { report: string }
+  | { closed: true };
+
+export function pack(records: RecordColumns): PackedRecords {
+  const { first_offset, deltas, log_times_ms, bytes } = records;
+  let length = 0;
+  for (const record of bytes) length += record.length;
+  const packed: PackedRecords = {
+    first_offset,
+    deltas: Float64Array.from(deltas),
+    log_times_ms: Float64Array.from(log_times_ms),
+    lengths: new Uint32Array(bytes.length),
+    bytes: Buffer.allocUnsafeSlow(length),
+  };
+  let at = 0;
+  for (let i = 0; i < bytes.length; i++) {
+    const record = bytes[i]!;
+    packed.bytes.set(record, at);
+    packed.lengths[i] = record.length;
+    at += record.length;
+  }
+  return packed;
+}
+
+export function unpack({ first_offset, deltas, log_times_ms, lengths, bytes }: PackedRecords): RecordColumns {
+  const records: Uint8Array[] = [];
+  let at = 0;
+  for (const length of lengths) {
+    records.push(bytes.subarray(at, at + length));
+    at += length;
+  }
+  return {
+    first_offset,
+    deltas: Array.from(deltas),
+    log_times_ms: Array.from(log_times_ms),
+    bytes: records,
+  };
+}
+
+/** A shard's partition, to who fetches for it. */
+export interface FetchedPartition {
+  partition: number;
+  log: ReplicaLog;
+  begins_anywhere: boolean;
+  migrated_to: bigint | null;
+  /** See ReplicaOptions. */
+  failed(error: unknown): void;
+  reached(read_to: bigint): void;
+}
+
+/** What a shard asks of who fetches for it. */
+export interface Fetcher {
+  hold(fetched: FetchedPartition): void;
+  release(partition: number): void;
+  /** Nothing of what waits is in the log: it is fetched again in a while. */
+  append_failed(partition: number): void;
+  offsets(): Promise<Map<number, TopicEnds>>;
+  close(): Promise<void>;
+}
