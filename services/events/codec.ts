@@ -92,10 +92,16 @@ export function* walk_batch(
   }
 }
 
+/** And where its field begins, with tag and length: from there to the end it is a batch of one. */
+export interface FieldSpan extends EventSpan {
+  from: number;
+}
+
 /** Where the events of a batch that is known to be good are; decodes none of them. */
-export function* batch_spans(bytes: Uint8Array): Generator<EventSpan> {
+export function* batch_spans(bytes: Uint8Array): Generator<FieldSpan> {
   const reader = Reader.create(bytes);
   for (let index = 0; reader.pos < reader.len; ) {
+    const from = reader.pos;
     const tag = reader.tag();
     if (tag !== EVENTS_TAG) {
       reader.skipType(tag & 7, 0, tag >>> 3);
@@ -104,7 +110,7 @@ export function* batch_spans(bytes: Uint8Array): Generator<EventSpan> {
     const size = reader.size();
     const start = reader.pos;
     reader.skip(size);
-    yield { index: index++, start, end: reader.pos };
+    yield { index: index++, from, start, end: reader.pos };
   }
 }
 

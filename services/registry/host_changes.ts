@@ -6,7 +6,7 @@
 import { setImmediate } from "node:timers/promises";
 import { type Configuration, Core, type CoreState } from "../core/core.js";
 import { type CausePosition, is_after } from "../events/cause.js";
-import { batch_spans, decode_event, encode_batch, type HostEvent } from "../events/codec.js";
+import { batch_spans, decode_event, type HostEvent } from "../events/codec.js";
 import { Problem } from "../events/problem.js";
 import type { ToldChange } from "../events/state_change.js";
 import type { Disk } from "../log/disk.js";
@@ -103,9 +103,10 @@ export class HostChanges {
   async *#changes_of({ offset, log_time_ms, bytes }: LogRecord): AsyncGenerator<ToldChange[]> {
     let told: ToldChange[] = [];
     if (this.#core.takes_record(bytes)) {
-      for (const { index, start, end } of batch_spans(bytes)) {
+      for (const { index, from, start, end } of batch_spans(bytes)) {
         const event = bytes.subarray(start, end);
-        const change = await this.#step({ offset, index, log_time_ms, batch: encode_batch([event]) }, event);
+        const in_log = { offset, index, log_time_ms, batch: bytes.subarray(from, end) };
+        const change = await this.#step(in_log, event);
         if (change !== null) told.push(change);
         if (++this.#steps % EVENTS_AT_ONCE !== 0) continue;
         if (told.length > 0) yield told;
