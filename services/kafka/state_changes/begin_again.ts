@@ -1,5 +1,6 @@
 /** Deciding where state changes are told from, of partitions of which nobody knows how far they were told. */
 import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Admin, Consumer, Kafka } from "kafkajs";
 import { Problem } from "../../events/problem.js";
 import { unavailable } from "../broker_problem.js";
@@ -23,6 +24,7 @@ export interface Begun {
 }
 
 const READ_WITHIN_MS = 30_000;
+const ASKED_AGAIN_AFTER_MS = 500;
 
 /** Throws Problem where the brokers cannot be asked, or there is no such partition. */
 export async function begin_again(
@@ -64,7 +66,9 @@ export async function begin_again(
 async function told_partitions(kafka: Kafka, admin: Admin, settings: KafkaSettings): Promise<Set<number>> {
   const { topics, group_id } = settings;
   const told = new Set<number>();
-  const committed = await admin.fetchOffsets({ groupId: group_id, topics: [topics.host_events] });
+  const committed = await once_answered(() =>
+    admin.fetchOffsets({ groupId: group_id, topics: [topics.host_events] }),
+  );
   for (const { partition, metadata } of committed[0]?.partitions ?? []) {
     if ((parse_committed(metadata ?? "")?.cause ?? null) !== null) told.add(partition);
   }
@@ -81,6 +85,19 @@ async function told_partitions(kafka: Kafka, admin: Admin, settings: KafkaSettin
     await consumer.disconnect();
   }
   return told;
+}
+
+/** kafkajs does not try again by itself; the coordinator of a cluster's first group takes a while to be found. */
+async function once_answered<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
+  const until = performance.now() + READ_WITHIN_MS;
+  for (;;) {
+    try {
+      return await ask();
+    } catch (error) {
+      if ((error as { retriable?: boolean }).retriable !== true || performance.now() > until) throw error;
+      await sleep(ASKED_AGAIN_AFTER_MS);
+    }
+  }
 }
 
 /** Reads one record of each partition; those whose record says how far was told. */
