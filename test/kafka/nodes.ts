@@ -27,9 +27,9 @@ export interface Node extends Server {
   resume(): void;
 }
 
-/** Makes the topics. */
+/** Makes the topics; a broker that has not heard of them yet says that they are not there. */
 export async function make_registry(settings: KafkaSettings): Promise<KafkaSettings> {
-  await create_topics(kafka_of(settings, "test"), settings);
+  await eventually(() => create_topics(kafka_of(settings, "test"), settings));
   return settings;
 }
 
