@@ -4,6 +4,7 @@
  */
 import type { CoreManifest } from "../services/core/core.js";
 import { RECORD_BYTES_MAX, RECORD_EVENTS_MAX } from "../services/events/limits.js";
+import { partition_of } from "../services/events/partition.js";
 import { encode_frames, type LogRecord } from "../services/log/frame.js";
 import { type Random, random_from } from "./random.js";
 
@@ -83,7 +84,7 @@ function stack_entry(name: string, phase: number): number[] {
   return field(6, BYTES, [...field(1, BYTES, text(1, name)), ...field(2, VARINT, [phase])]);
 }
 
-function observed(base: number, step: number): number[] {
+function observed(base: number, step: number, below: string[]): number[] {
   const going = name_going_round(base);
   return field(16, BYTES, [
     ...text(1, release_of(base)),
@@ -94,7 +95,7 @@ function observed(base: number, step: number): number[] {
       Array.from({ length: 16 }, (_, i) => base + i),
     ),
     ...field(5, VARINT, [1]),
-    ...names_below(base).flatMap((name) => stack_entry(name, ENABLED)),
+    ...below.flatMap((name) => stack_entry(name, ENABLED)),
     ...(step >= 1 && step <= 3 ? stack_entry(going, step) : []),
     ...(step === 4 ? field(7, BYTES, field(1, BYTES, text(1, going))) : []),
   ]);
@@ -209,6 +210,7 @@ class PieceWriter {
 }
 
 const HOST_ID = Buffer.from("host-0000000.fra.net");
+export const HOST_ID_BYTES = HOST_ID.length;
 const HOST_ID_DIGIT_LAST = 11;
 
 function write_host_id(bytes: Uint8Array, at: number, host: number): number {
@@ -220,9 +222,22 @@ function write_host_id(bytes: Uint8Array, at: number, host: number): number {
   return from + HOST_ID.length;
 }
 
+function partitions_of_hosts(hosts: number, partitions: number): Uint16Array {
+  const field = new Uint8Array(1 + HOST_ID_BYTES);
+  return Uint16Array.from({ length: hosts }, (_, host) => {
+    write_host_id(field, 0, host);
+    return partition_of(field.subarray(1), partitions);
+  });
+}
+
+/** `booted`: nothing is on any stack when the fleet begins, so that an Observed is little longer than a change. */
+type Beginning = "patched" | "booted";
+type TakeRecord = (partition: number, record: Uint8Array) => void;
+
 /** Hosts, and what each was told last; `baseline` first, then `events`. Of either kind: what is sent, or what is logged. */
 export class Fleet {
   readonly hosts: number;
+  readonly #beginning: Beginning;
   #random: Random;
   #configurations: Uint16Array;
   #sequences: Uint32Array;
@@ -231,13 +246,17 @@ export class Fleet {
   #next_offset = 0n;
   #days = 0;
 
-  constructor(hosts: number) {
+  constructor(hosts: number, beginning: Beginning = "patched") {
     this.hosts = hosts;
+    this.#beginning = beginning;
     this.#random = random_from(SEED);
     this.#sequences = new Uint32Array(hosts);
     this.#times = new Float64Array(hosts);
     const zipf = zipf_table();
-    this.#configurations = Uint16Array.from({ length: hosts }, () => zipf[this.#random() >>> 16]!);
+    this.#configurations = Uint16Array.from({ length: hosts }, () => {
+      const drawn = zipf[this.#random() >>> 16]!;
+      return beginning === "patched" ? drawn : drawn - (drawn % STEPS);
+    });
     this.#streams = Uint32Array.from({ length: 2 * hosts }, () => this.#random() | 1);
   }
 
@@ -253,16 +272,28 @@ export class Fleet {
 
   /** `baseline` as the batches of so many senders, each of which has hosts of its own. */
   baseline_batches(senders: number): Uint8Array[][] {
-    return this.#batches(senders, (writer_of) => this.#write_baseline(writer_of));
+    return this.#batches(senders, BATCH_LIMITS, (writer_of) => this.#write_baseline(writer_of));
   }
 
   /** `events` as the batches of so many senders, each of which has hosts of its own. */
-  event_batches(count: number, senders: number): Uint8Array[][] {
-    return this.#batches(senders, (writer_of) => this.#write_events(count, writer_of));
+  event_batches(count: number, senders: number, events_max = RECORD_EVENTS_MAX): Uint8Array[][] {
+    const limits = { bytes: BATCH_LIMITS.bytes, events: events_max };
+    return this.#batches(senders, limits, (writer_of) => this.#write_events(count, writer_of));
+  }
+
+  /** `baseline` as records of at most so many events, each of hosts of one partition. */
+  baseline_records(partitions: number, events_max: number, take: TakeRecord): void {
+    this.#records(partitions, events_max, take, (writer_of) => this.#write_baseline(writer_of));
+  }
+
+  /** `events` as records of at most so many events, each of hosts of one partition. */
+  event_records(count: number, partitions: number, events_max: number, take: TakeRecord): void {
+    this.#records(partitions, events_max, take, (writer_of) => this.#write_events(count, writer_of));
   }
 
   #write_baseline(writer_of: (host: number) => RecordWriter): void {
-    const changes = each_configuration(observed);
+    const below = (base: number) => (this.#beginning === "patched" ? names_below(base) : []);
+    const changes = each_configuration((base, step) => observed(base, step, below(base)));
     for (let host = 0; host < this.hosts; host++) {
       this.#tell(writer_of(host), host, START_MS, changes[this.#configurations[host]!]!);
     }
@@ -309,12 +340,32 @@ export class Fleet {
     return { pieces: pieces.pieces, events, bytes: pieces.bytes_written };
   }
 
-  #batches(senders: number, write: (writer_of: (host: number) => RecordWriter) => void): Uint8Array[][] {
+  #batches(
+    senders: number,
+    limits: RecordLimits,
+    write: (writer_of: (host: number) => RecordWriter) => void,
+  ): Uint8Array[][] {
     const batches: Uint8Array[][] = Array.from({ length: senders }, () => []);
-    const writers = batches.map((own) => new RecordWriter(BATCH_LIMITS, (record) => own.push(record)));
+    const writers = batches.map((own) => new RecordWriter(limits, (record) => own.push(record)));
     write((host) => writers[host % senders]!);
     for (const writer of writers) writer.end(START_MS);
     return batches;
+  }
+
+  #records(
+    partitions: number,
+    events_max: number,
+    take: TakeRecord,
+    write: (writer_of: (host: number) => RecordWriter) => void,
+  ): void {
+    const of_host = partitions_of_hosts(this.hosts, partitions);
+    const limits = { bytes: BATCH_LIMITS.bytes, events: events_max };
+    const writers = Array.from(
+      { length: partitions },
+      (_, partition) => new RecordWriter(limits, (record) => take(partition, record)),
+    );
+    write((host) => writers[of_host[host]!]!);
+    for (const writer of writers) writer.end(START_MS);
   }
 }
 

@@ -7,6 +7,7 @@ import { in_directory } from "./directory.js";
 import { type Figure, figure_of, RUNS, type Run, start_run } from "./measure.js";
 import { Sender } from "./sender.js";
 import { type RunningServer, start_server } from "./server.js";
+import { must_have_stored } from "./server_counts.js";
 
 const SENDERS = 8;
 /** With an acknowledgement that tells of every host, and with one that tells of none. */
@@ -37,24 +38,7 @@ async function send_all(
   return { ...run, cpu_seconds: run.cpu_seconds + server.cpu_seconds() - server_cpu };
 }
 
-/** Before a time is believed: an acknowledgement names each host of its batch, and nothing was lost, refused or odd. */
-async function must_have_stored(url: string, events: number, hosts: number): Promise<void> {
-  const metrics = await (await fetch(`${url}/metrics`)).text();
-  const value = (name: string) => Number(new RegExp(`^${name} (.*)$`, "m").exec(metrics)?.[1]);
-  const odd = [...metrics.matchAll(/^klpstate_anomalies_total\{.*\} (.*)$/gm)].filter(
-    ([, count]) => count !== "0",
-  );
-  if (
-    value("klpstate_events_total") !== events ||
-    value("klpstate_hosts") !== hosts ||
-    value("klpstate_records_quarantined_total") !== 0 ||
-    odd.length > 0
-  ) {
-    throw new Error(`the server has not what was sent: ${events} events of ${hosts} hosts\n${metrics}`);
-  }
-}
-
-/** Sends a batch again; the number of its events. */
+/** Before a time is believed: an acknowledgement names each host. Sends a batch again; the number of its events. */
 async function must_name_hosts(sender: Sender, batch: Uint8Array): Promise<number> {
   const ack: Ack = JSON.parse((await sender.post("/v1/events", batch, true)).toString());
   const named = new Set(ack.hosts.map(({ host_id }) => host_id));
@@ -79,7 +63,7 @@ export function ingest_figures(
   profile_directory?: string,
 ): Promise<Figure[]> {
   return in_directory(parent, async (directory) => {
-    const server = await start_server(directory, profile_directory);
+    const server = await start_server(directory, { profile_directory });
     const senders = await Promise.all(Array.from({ length: SENDERS }, () => Sender.open(server.url)));
     const runs = WAYS.map((): Run[] => []);
     try {

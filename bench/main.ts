@@ -9,12 +9,14 @@ import { file_system_of } from "./directory.js";
 import { FOLD_FIGURES, fold_figures } from "./fold.js";
 import { HISTORY_FIGURES, history_figure } from "./history.js";
 import { ingest_figures } from "./ingest.js";
+import { KAFKA_FIGURES, kafka_figures } from "./kafka/kafka_figures.js";
 import type { Figure } from "./measure.js";
 import { past_figures } from "./past.js";
 import { REPLAY_FIGURES, replay_figures } from "./replay.js";
 import { RESTART_FIGURES, restart_figures } from "./restart.js";
 
 const ON_DISK = ["append", "append-one", "ingest", "past"];
+/** What runs where nothing is named: Kafka's figures need Java and an hour. */
 const FIGURES = [
   ...FOLD_FIGURES,
   "check",
@@ -47,10 +49,10 @@ function short(value: number): string {
   return value.toFixed(value < 10 ? 2 : 1);
 }
 
-function line_of({ name, unit, median, min, max, runs, against }: Figure): string {
+function line_of({ name, unit, median, min, max, runs, against }: Figure, name_width: number): string {
   const ratios = Object.entries(against).map(([peer, ratio]) => `${ratio.toFixed(2)} of ${peer}`);
   const range = `min ${short(min)}  max ${short(max)}  runs ${runs}`;
-  return [name.padEnd(16), short(median).padStart(8), unit.padEnd(9), range, ...ratios].join("  ");
+  return [name.padEnd(name_width), short(median).padStart(8), unit.padEnd(9), range, ...ratios].join("  ");
 }
 
 const { values, positionals } = parseArgs({
@@ -63,15 +65,17 @@ const { values, positionals } = parseArgs({
     json: { type: "string" },
   },
 });
-const unknown = positionals.filter((name) => !FIGURES.includes(name));
-if (unknown.length > 0) throw new Error(`${unknown.join(", ")}: the figures are ${FIGURES.join(", ")}`);
+const named = positionals.flatMap((name) => (name === "kafka" ? KAFKA_FIGURES : [name]));
+const known = [...FIGURES, ...KAFKA_FIGURES];
+const unknown = named.filter((name) => !known.includes(name));
+if (unknown.length > 0) throw new Error(`${unknown.join(", ")}: the figures are ${known.join(", ")}, kafka`);
 const hosts = positive("hosts", values.hosts);
 const events = positive("events", values.events);
-const wanted = new Set(positionals.length > 0 ? positionals : FIGURES);
+const wanted = new Set(named.length > 0 ? named : FIGURES);
 
 console.log(machine());
 console.log(`${hosts} hosts, ${events} events`);
-if (ON_DISK.some((name) => wanted.has(name))) {
+if ([...ON_DISK, ...KAFKA_FIGURES].some((name) => wanted.has(name))) {
   console.log(`${values.directory} is on ${file_system_of(values.directory)}`);
 }
 const figures: Figure[] = [];
@@ -98,5 +102,16 @@ if (RESTART_FIGURES.some((name) => wanted.has(name))) {
 }
 if (wanted.has("history-one")) figures.push(await history_figure(2 * events));
 if (wanted.has("agent")) figures.push(...(await agent_figures()));
-for (const figure of figures) console.log(line_of(figure));
+if (KAFKA_FIGURES.some((name) => wanted.has(name))) {
+  figures.push(
+    ...(await kafka_figures(
+      values.directory,
+      wanted,
+      { hosts, events: Math.ceil(events / 2) },
+      values.profile,
+    )),
+  );
+}
+const name_width = Math.max(16, ...figures.map(({ name }) => name.length));
+for (const figure of figures) console.log(line_of(figure, name_width));
 if (values.json !== undefined) writeFileSync(values.json, JSON.stringify(figures, null, 2) + "\n");

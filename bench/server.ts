@@ -1,5 +1,5 @@
 /** The real server as a child process, with its defaults. */
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
@@ -14,18 +14,35 @@ export interface RunningServer {
   url: string;
   /** That it has used since its start, all threads, user and system. */
   cpu_seconds(): number;
+  /** That it has in memory now, all of it. */
+  resident_bytes(): number;
   /** Resolves when it has stopped cleanly. */
   stop(): Promise<void>;
 }
 
-/** `profile_directory`: a CPU profile of each of its threads is written there when it stops. */
-export async function start_server(data: string, profile_directory?: string): Promise<RunningServer> {
+export interface ServerOptions {
+  /** A CPU profile of each of its threads is written there when it stops. */
+  profile_directory?: string | undefined;
+  /** Beside that of this process. */
+  environment?: Record<string, string>;
+}
+
+/** Runs a command of the CLI to its end. Throws unless it says 0. */
+export function run_command(command: string[], environment: Record<string, string>): void {
+  const env = { ...process.env, ...environment };
+  execFileSync(process.execPath, [COMMAND, ...command], { stdio: ["ignore", "ignore", "inherit"], env });
+}
+
+export async function start_server(
+  data: string,
+  { profile_directory, environment = {} }: ServerOptions = {},
+): Promise<RunningServer> {
   const profile =
     profile_directory === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profile_directory}`];
   const child = spawn(
     process.execPath,
     [...profile, COMMAND, "serve", "--data", data, "--listen", "127.0.0.1:0", "--log-level", "warn"],
-    { stdio: ["ignore", "pipe", "inherit"] },
+    { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, ...environment } },
   );
   const [first] = await Promise.race([
     once(createInterface({ input: child.stdout }), "line"),
@@ -34,6 +51,7 @@ export async function start_server(data: string, profile_directory?: string): Pr
   return {
     url: /^listening on (.*)$/.exec(first as string)![1]!,
     cpu_seconds: () => cpu_seconds_of(child.pid!),
+    resident_bytes: () => resident_bytes_of(child.pid!),
     async stop() {
       child.kill("SIGTERM");
       const [code] = await once(child, "exit");
@@ -48,4 +66,9 @@ export function cpu_seconds_of(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+}
+
+function resident_bytes_of(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, "latin1");
+  return Number(/^VmRSS:\s*([0-9]+) kB$/m.exec(status)![1]) * 1024;
 }

@@ -11,19 +11,27 @@ const SLF4J = "1.7.36";
 /** The version that this run tests. */
 export const KAFKA_VERSION = process.env.KLPSTATE_TEST_KAFKA ?? "4.4.0";
 
-/** The directory of the version's jars; fetches them where they are not there yet, which takes some ten seconds. */
+/** The directory of the broker's jars of the version. */
 export function jars_of(version: string): string {
+  return jars_in(`kafka-${version}`, "kafka_2.13", version);
+}
+
+/**
+ * The directory `name` of the cache, with the jars of org.apache.kafka's artifact; fetches them where they are not there
+ * yet, which takes some ten seconds.
+ */
+export function jars_in(name: string, artifact: string, version: string): string {
   const cache = process.env.KAFKA_CACHE ?? join(homedir(), ".cache");
-  const directory = join(cache, `kafka-${version}`);
+  const directory = join(cache, name);
   const complete = join(directory, ".complete");
   if (existsSync(complete)) return directory;
-  console.error(`fetching Apache Kafka ${version}`);
+  console.error(`fetching ${artifact} ${version}`);
   mkdirSync(directory, { recursive: true });
   // Somebody else may be fetching the same: files are put in place whole, and are the same from either.
-  const fetched = mkdtempSync(join(cache, `kafka-${version}-`));
+  const fetched = mkdtempSync(join(cache, `${name}-`));
   try {
     const pom = join(fetched, "pom.xml");
-    writeFileSync(pom, pom_of(version));
+    writeFileSync(pom, pom_of(artifact, version));
     const goal = ["dependency:copy-dependencies", `-DoutputDirectory=${fetched}`, "-DincludeScope=runtime"];
     execFileSync("mvn", ["-q", "-B", "-f", pom, ...goal], { stdio: ["ignore", "inherit", "inherit"] });
     cpSync(fetched, directory, { recursive: true });
@@ -61,10 +69,10 @@ export async function run_java(
   return output.split("\n").filter((line) => line !== "");
 }
 
-function pom_of(version: string): string {
+function pom_of(artifact: string, version: string): string {
   return `<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
-<groupId>local</groupId><artifactId>kafka</artifactId><version>1</version><packaging>pom</packaging><dependencies>
-<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>${version}</version></dependency>
+<groupId>local</groupId><artifactId>jars</artifactId><version>1</version><packaging>pom</packaging><dependencies>
+<dependency><groupId>org.apache.kafka</groupId><artifactId>${artifact}</artifactId><version>${version}</version></dependency>
 <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>${SLF4J}</version></dependency>
 </dependencies></project>
 `;
