@@ -7,7 +7,9 @@
  * - a fetch from a broker that cannot be reached stops nothing but itself, where kafkajs stops the fetches of all brokers,
  *   and after five tries the consumer;
  * - a heartbeat that got no answer is sent to where the group is now, where kafkajs sends it to the same broker five times
- *   and then leaves the group. The members of a group outlive its coordinator.
+ *   and then leaves the group. The members of a group outlive its coordinator;
+ * - a socket that never connected is forgotten, where kafkajs lets go of it once more at each try, until Node warns of
+ *   the listeners.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -26,10 +28,16 @@ interface ConsumerGroup {
   heartbeat(options: { interval: number }): Promise<void>;
 }
 
+interface Connection {
+  socket: { destroyed: boolean } | null;
+  disconnect(): Promise<boolean>;
+}
+
 /** Their prototypes. */
 export interface LostBrokerParts {
   cluster: Cluster;
   consumer_group: ConsumerGroup;
+  connection: Connection;
 }
 
 const NOT_REACHED = new Set([
@@ -40,7 +48,7 @@ const NOT_REACHED = new Set([
 /** One that refuses connections does so at once. */
 const FETCH_AGAIN_MS = 250;
 
-export function look_for_lost_brokers({ cluster, consumer_group }: LostBrokerParts): void {
+export function look_for_lost_brokers({ cluster, consumer_group, connection }: LostBrokerParts): void {
   const { fetchTopicsOffset } = cluster;
   cluster.fetchTopicsOffset = async function (topics) {
     try {
@@ -68,5 +76,12 @@ export function look_for_lost_brokers({ cluster, consumer_group }: LostBrokerPar
       this.coordinator = await this.cluster.findGroupCoordinator({ groupId: this.groupId });
       if (this.offsetManager !== null) this.offsetManager.coordinator = this.coordinator;
     }
+  };
+
+  const { disconnect } = connection;
+  connection.disconnect = async function () {
+    const is_done = await disconnect.call(this);
+    if (this.socket?.destroyed) this.socket = null;
+    return is_done;
   };
 }

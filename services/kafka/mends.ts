@@ -7,6 +7,7 @@ import { keep_leaderless_partitions } from "./leaderless.js";
 import { look_for_lost_brokers } from "./lost_broker.js";
 import { end_idle_timers } from "./request_timer.js";
 import { reader_of_each_batch } from "./unreadable.js";
+import { end_fetches_when_stopped } from "./stopped_consumer.js";
 
 const require_part = createRequire(import.meta.url);
 
@@ -33,5 +34,7 @@ keep_leaderless_partitions({
 look_for_lost_brokers({
   cluster: require_part("kafkajs/src/cluster").prototype,
   consumer_group: require_part("kafkajs/src/consumer/consumerGroup").prototype,
+  connection: require_part("kafkajs/src/network/connection").prototype,
 });
+end_fetches_when_stopped(require_part("kafkajs/src/consumer/runner").prototype);
 end_idle_timers(require_part("kafkajs/src/network/requestQueue").prototype);
