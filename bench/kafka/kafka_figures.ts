@@ -104,17 +104,6 @@ function fold_figures(topic: FilledTopic, counts: readonly ReaderRun[], folds: r
   return [rate, cpu, ...kept];
 }
 
-/** A fold with state changes on; and they alone, after it. */
-async function changes_figures(bench: Bench, topic: FilledTopic): Promise<Figure[]> {
-  const { form, contents } = topic;
-  const run = await fold_topic(bench, topic, true);
-  tell(`kafka-changes-${form.name}`, run.changes!);
-  return [
-    ...reader_figures(`kafka-fold-${form.name}-changes`, [run], contents.bytes),
-    ...reader_figures(`kafka-changes-${form.name}`, [run.changes!], contents.bytes),
-  ];
-}
-
 /** Of the best setting of Kafka Streams. */
 function compare_with_streams(fold: Figure | undefined, streams: readonly Figure[]): void {
   const [best] = streams.filter(({ unit }) => unit === fold?.unit).toSorted((a, b) => b.median - a.median);
@@ -134,7 +123,21 @@ async function reading_figures(bench: Bench, wanted: Set<string>, size: Size): P
     const streams = wanted.has("kafka-streams") ? await streams_figures(bench, topic) : [];
     compare_with_streams(folded[1], streams);
     figures.push(...folded, ...streams);
-    if (wanted.has("kafka-changes")) figures.push(...(await changes_figures(bench, topic)));
+  }
+  return figures;
+}
+
+/** A fold with state changes on; and they alone, after it. */
+async function changes_figures(bench: Bench, size: Size): Promise<Figure[]> {
+  const figures: Figure[] = [];
+  for (const form of FORMS) {
+    const topic = await fill_topic(bench, form, `changes-${form.name}.`, size);
+    const run = await fold_topic(bench, topic, true);
+    tell(`kafka-changes-${form.name}`, run.changes!);
+    figures.push(
+      ...reader_figures(`kafka-fold-${form.name}-changes`, [run], topic.contents.bytes),
+      ...reader_figures(`kafka-changes-${form.name}`, [run.changes!], topic.contents.bytes),
+    );
   }
   return figures;
 }
@@ -162,7 +165,7 @@ async function post_figures({ broker, directory }: Bench): Promise<Figure[]> {
   );
 }
 
-const READING = ["kafka-count", "kafka-streams", "kafka-fold", "kafka-changes"];
+const READING = ["kafka-count", "kafka-streams", "kafka-fold"];
 
 export function kafka_figures(
   parent: string,
@@ -180,6 +183,10 @@ export function kafka_figures(
       const figures: Figure[] = [];
       if (READING.some((name) => wanted.has(name))) {
         figures.push(...(await reading_figures(bench, wanted, half)));
+      }
+      if (wanted.has("kafka-changes")) {
+        const events = Math.ceil(size.events / 10);
+        figures.push(...(await changes_figures(bench, { hosts: Math.min(size.hosts, events), events })));
       }
       if (wanted.has("kafka-rebuild")) figures.push(...(await rebuild_figures(bench, size)));
       if (wanted.has("kafka-post")) figures.push(...(await post_figures(bench)));

@@ -16,6 +16,8 @@ export interface FetchThreadEvents {
   report(message: string): void;
 }
 
+const YOUNG_MB = 128;
+
 type Told<Kind extends string> = Extract<FetcherMessage, Record<Kind, unknown>>[Kind &
   keyof Extract<FetcherMessage, Record<Kind, unknown>>];
 
@@ -45,6 +47,8 @@ export class FetchThread implements Fetcher {
     this.#worker = new Worker(new URL("./fetch_worker.js", import.meta.url), {
       workerData,
       transferList: [port2],
+      // A fetch becomes as many objects as it has records, which are gone when they are packed: they die young here.
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
     });
     // A shard that is fed no more is of no use: it ends with its fetcher, and the node with it.
     this.#worker.on("error", (error) => {

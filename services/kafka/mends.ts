@@ -6,8 +6,8 @@ import { createRequire } from "node:module";
 import { keep_leaderless_partitions } from "./leaderless.js";
 import { look_for_lost_brokers } from "./lost_broker.js";
 import { end_idle_timers } from "./request_timer.js";
-import { reader_of_each_batch } from "./unreadable.js";
 import { end_fetches_when_stopped } from "./stopped_consumer.js";
+import { reader_of_each_batch } from "./unreadable.js";
 
 const require_part = createRequire(import.meta.url);
 

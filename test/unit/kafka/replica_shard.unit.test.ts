@@ -1,11 +1,9 @@
 // What becomes of a partition whose log does not take a record: tried again where that may help, broken where it cannot.
-import type { Batch } from "kafkajs";
 import { expect, test } from "vitest";
 import { Problem } from "#services/events/problem.js";
-import type { Replica } from "#services/kafka/replica.js";
+import type { FetchedPartition, Fetcher } from "#services/kafka/fetcher.js";
 import type { ReplicaMessage } from "#services/kafka/replica_protocol.js";
 import { ReplicaShard, type ReplicaShardOptions } from "#services/kafka/replica_shard.js";
-import type { Replicator } from "#services/kafka/replicator.js";
 import { LogCorruption } from "#services/log/corruption.js";
 import type { Shard } from "#services/registry/shard.js";
 
@@ -16,11 +14,11 @@ interface Refuses {
   broken?: string;
 }
 
-/** What is told of a partition whose append rejects so, and what its replicator is asked for. */
+/** What is told of a partition whose append rejects so, and what its fetcher is asked for. */
 async function told_of({ error, ended, broken }: Refuses): Promise<{ broken: unknown[]; asked: string[] }> {
   const messages: ReplicaMessage[] = [];
   const asked: string[] = [];
-  const held: Replica[] = [];
+  const held: FetchedPartition[] = [];
   const log = { next_offset: 0n, ended: ended ?? null };
   const partition = {
     log,
@@ -34,21 +32,17 @@ async function told_of({ error, ended, broken }: Refuses): Promise<{ broken: unk
   };
   const shard = new ReplicaShard({
     shard: { open_partition: async () => partition } as unknown as Shard,
-    replicator: {
-      hold: (replica: Replica) => void held.push(replica),
+    fetcher: {
+      hold: (fetched: FetchedPartition) => void held.push(fetched),
       release: () => void asked.push("release"),
       append_failed: () => void asked.push("again"),
-    } as unknown as Replicator,
+    } as unknown as Fetcher,
     tell: (message: ReplicaMessage) => void messages.push(message),
-    now: () => 0,
   } as unknown as ReplicaShardOptions);
   expect(await shard.hold({ partition: 4, begins_anywhere: false, migrated_to: null })).toBeNull();
-  await held[0]!.take({
-    messages: [{ offset: "0", timestamp: "1", value: Buffer.from("a") }],
-    fetchedOffset: "0",
-    lastOffset: () => "0",
-  } as unknown as Batch);
-  await new Promise((resolve) => setImmediate(resolve));
+  const { log: fed, failed } = held[0]!;
+  const records = { first_offset: 0n, deltas: [0], log_times_ms: [1], bytes: [Buffer.from("a")] };
+  await fed.append(0n, records).catch(failed);
   return { broken: messages.flatMap((message) => ("broken" in message ? [message.broken] : [])), asked };
 }
 
