@@ -50,6 +50,8 @@ const WAIT_MS = 100;
 const BEATS_PER_SESSION = 12;
 const BEAT_MS_MAX = 1_000;
 const DESCRIBE_EVERY_MS = 50;
+/** kafkajs's own number, which has to be said beside the other. A consumer that was given up must not start itself again. */
+const RETRIES = 5;
 const RESTART_AFTER_MS = 500;
 /** So many times a session it is looked whether the coordinator was heard of, and after so many that it was not … */
 const LOOKS_PER_SESSION = 2;
@@ -160,6 +162,7 @@ export class OwnershipGroup {
       maxWaitTimeInMs: WAIT_MS,
       allowAutoTopicCreation: false,
       partitionAssigners: [this.#assigner(() => ({ node: this.#options.node, ...this.#options.claims() }))],
+      retry: { retries: RETRIES, restartOnFailure: async () => !this.#closed && this.#consumer === consumer },
     });
     this.#consumer = consumer;
     this.#silent_looks = 0;
@@ -300,6 +303,7 @@ export class OwnershipGroup {
       sessionTimeout: session_timeout_ms,
       maxWaitTimeInMs: WAIT_MS,
       partitionAssigners: [this.#assigner(() => nothing)],
+      retry: { retries: RETRIES, restartOnFailure: async () => false },
     });
     try {
       await consumer.connect();

@@ -132,6 +132,8 @@ export class Replicator {
       maxBytesPerPartition: MAX_BYTES_PARTITION,
       // An offset that the topic does not have leads to its beginning, where the replica sees that it was not meant.
       allowAutoTopicCreation: false,
+      // One that was given up must not start itself again. The number is kafkajs's own.
+      retry: { retries: 5, restartOnFailure: async () => !this.#closed && this.#consumer === consumer },
     });
     this.#consumer = consumer;
     consumer.on(consumer.events.GROUP_JOIN, () => {

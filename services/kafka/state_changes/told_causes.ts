@@ -90,6 +90,8 @@ export class ToldCauses {
       sessionTimeout: SESSION_TIMEOUT_MS,
       maxWaitTimeInMs: MAX_WAIT_MS,
       allowAutoTopicCreation: false,
+      // One that was given up must not start itself again. The number is kafkajs's own.
+      retry: { retries: 5, restartOnFailure: async () => !this.#closed && this.#consumer === consumer },
     });
     this.#consumer = consumer;
     consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
