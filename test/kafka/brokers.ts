@@ -26,7 +26,13 @@ export interface BrokersOptions {
   /** The environment of a client that may do everything, beside KLPSTATE_KAFKA_BROKERS. */
   client?: Record<string, string>;
   /** Where clients find the broker that listens on `port`, such as a proxy; HOST:PORT. */
-  advertise?: (id: number, port: number) => string | Promise<string>;
+  advertise?: (id: number, port: number, listener: string) => string | Promise<string>;
+  /** More listeners like CLIENT, upper-case: each set of clients goes its own ways to the brokers. */
+  listeners?: readonly string[];
+  /** Of a broker's process, beside this one's. */
+  environment?: (id: number) => Record<string, string>;
+  /** Where their directories are to be, which then stay there; by default they go away in the end. */
+  directory?: string;
   /** For java. */
   jvm?: string[];
 }
@@ -60,7 +66,7 @@ export interface Brokers {
   end(): Promise<void>;
 }
 
-const READY_WITHIN_MS = 60_000;
+const READY_WITHIN_MS = 180_000;
 /** Below where the system picks ports of outgoing connections, which would take that of a broker that is down. */
 const PORTS_FROM = 20_000;
 const PORTS_UP_TO = 32_000;
@@ -72,23 +78,28 @@ process.on("exit", () => {
 
 export async function start_brokers(options: BrokersOptions): Promise<Brokers> {
   const version = options.version ?? KAFKA_VERSION;
-  const directory = mkdtempSync(join(tmpdir(), "klpstate-kafka-"));
+  const directory = options.directory ?? mkdtempSync(join(tmpdir(), "klpstate-kafka-"));
   const places: Place[] = [];
   for (let id = 1; id <= options.count; id++) {
-    const [client, internal, controller] = await Promise.all([free_port(), free_port(), free_port()]);
-    const advertised = (await options.advertise?.(id, client)) ?? `127.0.0.1:${client}`;
-    places.push({ id, directory: join(directory, `${id}`), client, internal, controller, advertised });
+    const [internal, controller] = await Promise.all([free_port(), free_port()]);
+    const listeners: Listener[] = [];
+    for (const name of ["CLIENT", ...(options.listeners ?? [])]) {
+      const port = await free_port();
+      const advertised = (await options.advertise?.(id, port, name)) ?? `127.0.0.1:${port}`;
+      listeners.push({ name, port, advertised });
+    }
+    places.push({ id, directory: join(directory, `${id}`), listeners, internal, controller });
   }
-  const addresses = places.map(({ advertised }) => advertised).join(",");
+  const addresses = places.map(({ listeners }) => listeners[0]!.advertised).join(",");
   function settings(env: Record<string, string> = {}): KafkaSettings {
     return kafka_settings({ KLPSTATE_KAFKA_BROKERS: addresses, ...options.client, ...env });
   }
   const cluster_id = randomBytes(16).toString("base64url");
   for (const place of places) prepare(place, places, cluster_id, version, options);
-  const brokers = places.map((place) => new BrokerProcess(place, version, options.jvm ?? [], settings()));
+  const brokers = places.map((place) => new BrokerProcess(place, version, options, settings()));
   async function end(): Promise<void> {
     await Promise.all(brokers.map((broker) => broker.kill()));
-    rmSync(directory, { recursive: true, force: true });
+    if (options.directory === undefined) rmSync(directory, { recursive: true, force: true });
   }
   try {
     for (const broker of brokers) broker.launch();
@@ -104,10 +115,16 @@ export async function start_brokers(options: BrokersOptions): Promise<Brokers> {
 interface Place {
   id: number;
   directory: string;
+  /** CLIENT, then the others. */
+  listeners: Listener[];
   /** Ports. */
-  client: number;
   internal: number;
   controller: number;
+}
+
+interface Listener {
+  name: string;
+  port: number;
   advertised: string;
 }
 
@@ -119,15 +136,26 @@ function prepare(
   version: string,
   { protocol = "PLAINTEXT", config = {}, scram = {} }: BrokersOptions,
 ): void {
-  const { id, directory, client, internal, controller, advertised } = place;
+  const { id, directory, listeners, internal, controller } = place;
   mkdirSync(directory, { recursive: true });
   const properties = {
     "process.roles": "broker,controller",
     "node.id": `${id}`,
     "controller.quorum.voters": all.map((one) => `${one.id}@127.0.0.1:${one.controller}`).join(","),
-    listeners: `CLIENT://127.0.0.1:${client},INTERNAL://127.0.0.1:${internal},CONTROLLER://127.0.0.1:${controller}`,
-    "advertised.listeners": `CLIENT://${advertised},INTERNAL://127.0.0.1:${internal}`,
-    "listener.security.protocol.map": `CLIENT:${protocol},INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT`,
+    listeners: [
+      ...listeners.map(({ name, port }) => `${name}://127.0.0.1:${port}`),
+      `INTERNAL://127.0.0.1:${internal}`,
+      `CONTROLLER://127.0.0.1:${controller}`,
+    ].join(","),
+    "advertised.listeners": [
+      ...listeners.map(({ name, advertised }) => `${name}://${advertised}`),
+      `INTERNAL://127.0.0.1:${internal}`,
+    ].join(","),
+    "listener.security.protocol.map": [
+      ...listeners.map(({ name }) => `${name}:${protocol}`),
+      "INTERNAL:PLAINTEXT",
+      "CONTROLLER:PLAINTEXT",
+    ].join(","),
     "inter.broker.listener.name": "INTERNAL",
     "controller.listener.names": "CONTROLLER",
     "log.dirs": join(directory, "log"),
@@ -192,15 +220,22 @@ class BrokerProcess implements Broker {
   readonly directory: string;
   readonly #version: string;
   readonly #jvm: string[];
+  readonly #environment: Record<string, string>;
   readonly #settings: KafkaSettings;
   #child: ChildProcess | null = null;
 
-  constructor({ id, client, directory }: Place, version: string, jvm: string[], settings: KafkaSettings) {
+  constructor(
+    { id, listeners, directory }: Place,
+    version: string,
+    { jvm = [], environment = () => ({}) }: BrokersOptions,
+    settings: KafkaSettings,
+  ) {
     this.id = id;
-    this.address = `127.0.0.1:${client}`;
+    this.address = `127.0.0.1:${listeners[0]!.port}`;
     this.directory = directory;
     this.#version = version;
     this.#jvm = jvm;
+    this.#environment = environment(id);
     this.#settings = { ...settings, brokers: [this.address] };
   }
 
@@ -215,7 +250,7 @@ class BrokerProcess implements Broker {
     const child = spawn(
       "setpriv",
       ["--pdeathsig", "KILL", "java", ...options, "kafka.Kafka", join(this.directory, "server.properties")],
-      { stdio: ["ignore", log, log] },
+      { stdio: ["ignore", log, log], env: { ...process.env, ...this.#environment } },
     );
     closeSync(log);
     running.add(child);
@@ -301,9 +336,14 @@ async function known_brokers(settings: KafkaSettings): Promise<number[]> {
   }
 }
 
+/** Nobody listens there yet. */
+const given = new Set<number>();
+
 async function free_port(): Promise<number> {
   while (true) {
     const port = PORTS_FROM + Math.floor(Math.random() * (PORTS_UP_TO - PORTS_FROM));
+    if (given.has(port)) continue;
+    given.add(port);
     const server = createServer();
     try {
       server.listen(port, "127.0.0.1");

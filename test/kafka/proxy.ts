@@ -1,6 +1,6 @@
 /**
  * A bad network in front of a broker. It reads Kafka's frames, so that it can lose one response and nothing else: what
- * a client sees of a broker that did what was asked and could not say so.
+ * a client sees of a broker that did what was asked and could not say so. In front of anything else it knows bytes only.
  *
  * The broker must advertise the proxy's port, or clients go past it.
  */
@@ -9,7 +9,7 @@ import { createServer, type Server, Socket } from "node:net";
 /** Numbers of requests in Kafka's protocol. */
 export const API = { produce: 0, fetch: 1, metadata: 3 } as const;
 
-/** As it was read of a request's header. */
+/** As it was read of a request's header; where only bytes are known, -1. */
 export interface ProxiedRequest {
   api: number;
   bytes: number;
@@ -17,12 +17,19 @@ export interface ProxiedRequest {
 
 type Direction = "to_broker" | "to_client";
 
+export interface ProxyOptions {
+  host?: string;
+  /** Whether it reads frames; by default Kafka's. Of bytes any piece may be lost, so connections that lost one are to be reset. */
+  reads?: "kafka" | "bytes";
+}
+
 export class BrokerProxy {
   readonly #server: Server;
   readonly #connections = new Set<Connection>();
   readonly #cut = new Set<Direction>();
   readonly #delay_ms: Record<Direction, number> = { to_broker: 0, to_client: 0 };
   #drop: ((request: ProxiedRequest) => boolean) | null = null;
+  #resets_at_drop = false;
   #refuses = false;
   #responses_dropped = 0;
   #waiting: (() => void)[] = [];
@@ -32,10 +39,14 @@ export class BrokerProxy {
   }
 
   /** `port` 0: any. */
-  static async listen(port: number, broker_port: number, host = "127.0.0.1"): Promise<BrokerProxy> {
+  static async listen(
+    port: number,
+    broker_port: number,
+    { host = "127.0.0.1", reads = "kafka" }: ProxyOptions = {},
+  ): Promise<BrokerProxy> {
     const server = createServer({ noDelay: true });
     const proxy = new BrokerProxy(server);
-    server.on("connection", (client) => proxy.#connect(client, broker_port, host));
+    server.on("connection", (client) => proxy.#connect(client, broker_port, host, reads));
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
       server.listen(port, host, resolve);
@@ -55,9 +66,13 @@ export class BrokerProxy {
     return this.#responses_dropped;
   }
 
-  /** The broker does what is asked; the answers to the chosen requests are lost. Null: no more. */
-  drop_responses(chosen: ((request: ProxiedRequest) => boolean) | null): void {
+  /**
+   * The broker does what is asked; the answers to the chosen requests are lost, and with `reset` their connections as
+   * well. Null: no more.
+   */
+  drop_responses(chosen: ((request: ProxiedRequest) => boolean) | null, reset = false): void {
     this.#drop = chosen;
+    this.#resets_at_drop = reset;
   }
 
   /** The next `count` answers of this kind are lost. */
@@ -106,20 +121,21 @@ export class BrokerProxy {
     await closed;
   }
 
-  #connect(client: Socket, broker_port: number, host: string): void {
+  #connect(client: Socket, broker_port: number, host: string, reads: "kafka" | "bytes"): void {
     if (this.#refuses) {
       client.on("error", ignore);
       client.resetAndDestroy();
       return;
     }
     const broker = new Socket().connect(broker_port, host).setNoDelay(true);
-    const connection = new Connection(client, broker, {
+    const connection: Connection = new Connection(client, broker, reads, {
       passes: (direction) => !this.#cut.has(direction),
       delay_ms: (direction) => this.#delay_ms[direction],
       drops: (request) => {
         if (!this.#drop?.(request)) return false;
         this.#responses_dropped++;
         for (const resolve of this.#waiting.splice(0)) resolve();
+        if (this.#resets_at_drop) connection.reset();
         return true;
       },
     });
@@ -142,13 +158,16 @@ class Connection {
   constructor(
     private readonly client: Socket,
     private readonly broker: Socket,
+    private readonly reads: "kafka" | "bytes",
     private readonly faults: Faults,
   ) {
     this.#pass("to_broker", client, broker, (frame) => {
+      if (reads === "bytes") return true;
       this.#asked.set(frame.readInt32BE(8), { api: frame.readInt16BE(4), bytes: frame.length });
       return true;
     });
     this.#pass("to_client", broker, client, (frame) => {
+      if (reads === "bytes") return !faults.drops({ api: -1, bytes: frame.length });
       const id = frame.readInt32BE(4);
       const request = this.#asked.get(id);
       this.#asked.delete(id);
@@ -174,13 +193,19 @@ class Connection {
     this.broker.resetAndDestroy();
   }
 
+  /** 0: the next frame is not there yet. */
+  #frame_end(buffered: Buffer): number {
+    if (this.reads === "bytes") return buffered.length;
+    const end = buffered.length < 4 ? 0 : 4 + buffered.readInt32BE(0);
+    return end <= buffered.length ? end : 0;
+  }
+
   #pass(direction: Direction, from: Socket, to: Socket, wanted: (frame: Buffer) => boolean): void {
     let buffered: Buffer = Buffer.alloc(0);
     let last = Promise.resolve();
     from.on("data", (chunk) => {
       buffered = buffered.length === 0 ? chunk : Buffer.concat([buffered, chunk]);
-      while (buffered.length >= 4 && buffered.length >= 4 + buffered.readInt32BE(0)) {
-        const end = 4 + buffered.readInt32BE(0);
+      for (let end = this.#frame_end(buffered); end > 0; end = this.#frame_end(buffered)) {
         const frame = buffered.subarray(0, end);
         buffered = buffered.subarray(end);
         if (!this.faults.passes(direction) || !wanted(frame)) continue;
