@@ -5,7 +5,7 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     // These have a level of their own.
-    exclude: ["test/kafka/**", "test/faults/**"],
+    exclude: ["test/kafka/**", "test/faults/**/*.faults.test.ts"],
     testTimeout: 120_000,
     hookTimeout: 120_000,
     // End-to-end tests wait for other processes: one worker less than cores would leave a small machine idle.
