@@ -14,6 +14,8 @@ export interface Member {
   caught_up: readonly number[];
   /** That it has the bytes of, more or less. */
   keeps: readonly number[];
+  /** That it owned, and whose topic is another one now: they stay its own, without a standby. */
+  broken?: readonly number[];
 }
 
 export interface NodeFacts {
@@ -44,7 +46,7 @@ export function assign(partition_count: number, members: readonly Member[]): Sea
   const targets = level(nodes, owners);
   return owners.map((owner, partition) => {
     const target = targets.get(partition);
-    const standby = target ?? standby_of(nodes, owner, partition);
+    const standby = owner.broken.has(partition) ? null : (target ?? standby_of(nodes, owner, partition));
     if (standby !== null) standby.stands_by_for += 1;
     return {
       owner: owner.member.member_id,
@@ -58,6 +60,7 @@ class Candidate {
   readonly owns: ReadonlySet<number>;
   readonly caught_up: ReadonlySet<number>;
   readonly keeps: ReadonlySet<number>;
+  readonly broken: ReadonlySet<number>;
   /** Partitions, with those that are to move to it. */
   load = 0;
   stands_by_for = 0;
@@ -66,11 +69,12 @@ class Candidate {
     this.owns = new Set(member.owns);
     this.caught_up = new Set(member.caught_up);
     this.keeps = new Set(member.keeps);
+    this.broken = new Set(member.broken);
   }
 
   /** How much of the partition it has: the less, the more. */
   rank(partition: number): number {
-    if (this.owns.has(partition)) return 0;
+    if (this.owns.has(partition) || this.broken.has(partition)) return 0;
     if (this.caught_up.has(partition)) return 1;
     return this.keeps.has(partition) ? 2 : 3;
   }
@@ -91,8 +95,11 @@ function level(nodes: readonly Candidate[], owners: Candidate[]): Map<number, Ca
     if (source.load - target.load < 2) break;
     const movable = owners
       .map((owner, partition) => ({ owner, partition }))
-      .filter(({ owner, partition }) => owner === source && !targets.has(partition));
-    const moved = best(movable, ({ partition }) => [target.rank(partition)])!;
+      .filter(
+        ({ owner, partition }) => owner === source && !targets.has(partition) && !owner.broken.has(partition),
+      );
+    const moved = best(movable, ({ partition }) => [target.rank(partition)]);
+    if (moved === null) break;
     source.load -= 1;
     target.load += 1;
     if (target.rank(moved.partition) <= 1) owners[moved.partition] = target;

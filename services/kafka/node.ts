@@ -10,7 +10,7 @@ import { parse_committed, write_committed } from "./committed.js";
 import type { Lease } from "./lease.js";
 import type { Claims, Ownership, OwnershipGroup } from "./ownership.js";
 import type { Role } from "./peer_protocol.js";
-import type { Broken } from "./replica.js";
+import type { Broken, BrokenReason } from "./replica.js";
 import type { ReplicaThread } from "./replica_thread.js";
 import { move_replica_aside, was_reset } from "./reset.js";
 import type { OutletProgress } from "./state_changes/outlet.js";
@@ -50,6 +50,11 @@ interface Kept {
 const COMMIT_EVERY_MS = 1_000;
 const RETRY_OFFSETS_MS = 200;
 const SPEAK_AGAIN_MS = 10_000;
+/**
+ * What is wrong with the topic and not with the replica here. Such a partition stays where it is: a node that has
+ * nothing of it would take the new topic for the whole of the log, and serve it.
+ */
+const OF_TOPIC: ReadonlySet<BrokenReason> = new Set(["log_diverged", "hole", "partition_count_changed"]);
 
 export class KafkaNode {
   readonly #options: KafkaNodeOptions;
@@ -133,10 +138,13 @@ export class KafkaNode {
   }
 
   claims(): Claims {
-    const claims: Claims = { owns: [], caught_up: [], keeps: [] };
+    const claims: Claims = { owns: [], caught_up: [], keeps: [], broken: [] };
     const { holds } = this.#options.lease;
     for (const [partition, { role, ready, broken }] of this.#kept) {
-      if (broken !== null) continue;
+      if (broken !== null) {
+        if (holds && role === "owner" && OF_TOPIC.has(broken.reason)) claims.broken.push(partition);
+        continue;
+      }
       if (holds && role === "owner") claims.owns.push(partition);
       else if (holds && ready) claims.caught_up.push(partition);
       else claims.keeps.push(partition);
@@ -174,8 +182,8 @@ export class KafkaNode {
     kept.ready = false;
     this.#options.report(`partition ${partition} is broken, ${broken.reason}: ${broken.says}`);
     this.#unpublish(partition, kept);
-    // Another node may have it whole.
-    if (kept.role === "owner") void this.#nudge();
+    // Another node may have it whole, unless it is the topic that is another one.
+    if (kept.role === "owner" && !OF_TOPIC.has(broken.reason)) void this.#nudge();
     else if (this.#ownership !== null) this.#move_when_ready(this.#ownership);
   }
 
@@ -208,6 +216,8 @@ export class KafkaNode {
     report(`partition ${partition} begins again: what was here is in ${aside}`);
     const ownership = this.#ownership;
     if (ownership !== null) this.assigned(ownership);
+    // What was broken had no standby.
+    void this.#nudge();
     return aside;
   }
 

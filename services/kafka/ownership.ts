@@ -13,6 +13,7 @@ export interface Claims {
   owns: number[];
   caught_up: number[];
   keeps: number[];
+  broken: number[];
 }
 
 /** Of one generation of the group. */
@@ -297,7 +298,7 @@ export class OwnershipGroup {
   /** A second member that comes and goes: everybody joins again, and nobody leaves. */
   async #nudge(): Promise<void> {
     const { kafka, group_id, topic, session_timeout_ms, node } = this.#options;
-    const nothing = { node, owns: [], caught_up: [], keeps: [], nudges: true };
+    const nothing = { node, owns: [], caught_up: [], keeps: [], broken: [], nudges: true };
     const consumer = kafka.consumer({
       groupId: group_id,
       sessionTimeout: session_timeout_ms,

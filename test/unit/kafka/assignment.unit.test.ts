@@ -162,3 +162,12 @@ test("a node that is gone leaves its partitions to their standbys", () => {
     else expect([before.standby, standby].includes(owner)).toBe(true);
   }
 });
+
+test("a partition whose topic is another one stays where that was seen, and nobody stands by for it", () => {
+  const two = settled([member("a", []), member("b", [])], assign(4, [member("a", []), member("b", [])]));
+  const [first, second] = two as [Member, Member];
+  const lost = first.owns[0]!;
+  const saw_it = { ...first, owns: first.owns.filter((partition) => partition !== lost), broken: [lost] };
+  const seat = assign(4, [saw_it, second, member("c", []), member("d", [])])[lost];
+  expect(seat).toEqual({ owner: first.member_id, standby: null, moves: false });
+});
