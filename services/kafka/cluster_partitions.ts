@@ -57,6 +57,8 @@ type Where = { url: string } | null;
 export class ClusterPartitions implements Partitions {
   readonly #options: ClusterPartitionsOptions;
   readonly #deadline_ms: number;
+  /** Of each partition, the furthest that was folded when a question waited for it: no later answer is older. */
+  readonly #known = new Map<number, bigint>();
 
   constructor(options: ClusterPartitionsOptions) {
     this.#options = options;
@@ -195,6 +197,7 @@ export class ClusterPartitions implements Partitions {
           const deadline_ms = slice_ms + this.#deadline_ms;
           return this.#peer(where, role, "wait", [[...positions], slice_ms], deadline_ms);
         });
+        if (behind.length === 0) this.#know(partition, wanted);
         if (behind.length === 0 || behind.some(({ broken }) => broken !== null)) return behind;
       } catch (error) {
         if (!(error instanceof Problem) || error.code !== "unavailable") throw error;
@@ -205,6 +208,27 @@ export class ClusterPartitions implements Partitions {
     }
   }
 
+  #know(partition: number, next_offset: bigint): void {
+    if (next_offset > this.#known_of(partition)) this.#known.set(partition, next_offset);
+  }
+
+  #known_of(partition: number): bigint {
+    return this.#known.get(partition) ?? 0n;
+  }
+
+  /** Throws NotOwner where the standby has not folded what a question has waited for at the owner. */
+  async #refuse_older(partition: number, where: Where): Promise<void> {
+    const next_offset = this.#known_of(partition);
+    if (next_offset === 0n) return;
+    const positions: [number, bigint][] = [[partition, next_offset]];
+    const behind =
+      where === null
+        ? (await Promise.all(this.#options.local.behind(new Map(positions), 0))).flat()
+        : await this.#peer(where, "standby", "wait", [positions, 0], this.#deadline_ms);
+    if (behind.length > 0)
+      throw new NotOwner(`the standby of partition ${partition} is behind ${next_offset}`);
+  }
+
   /** Whoever answers first, in the order of TRIES. Throws Problem `unavailable` with what the last one said. */
   async #first_of<Told>(partition: number, ask: (where: Where, role: Role) => Promise<Told>): Promise<Told> {
     let says = `no node has partition ${partition} at the moment`;
@@ -213,6 +237,7 @@ export class ClusterPartitions implements Partitions {
       const where = this.#seat(partition, role);
       if (where === undefined) continue;
       try {
+        if (role === "standby") await this.#refuse_older(partition, where);
         if (where !== null) return await ask(where, role);
         return await of_all(this.#options.node, [partition], role, () => ask(null, role));
       } catch (error) {
@@ -224,7 +249,10 @@ export class ClusterPartitions implements Partitions {
   }
 
   /** One answer of each partition, whoever gives it; `is_told`: it is one, and not that there is none. */
-  async #gather<Op extends "check" | "fleet" | "status", Found extends { partition: number }>(
+  async #gather<
+    Op extends "check" | "fleet" | "status",
+    Found extends { partition: number; next_offset: bigint },
+  >(
     deadline_ms: number,
     local: (partitions: number[]) => Promise<Found[]>,
     operation: Op,
@@ -254,6 +282,7 @@ export class ClusterPartitions implements Partitions {
         }
       });
       for (const each of (await Promise.all(asked)).flat()) {
+        if (each.next_offset < this.#known_of(each.partition)) continue;
         if (is_told(each) || !found.has(each.partition)) found.set(each.partition, each);
       }
       left = left.filter((partition) => !found.has(partition) || !is_told(found.get(partition)!));
