@@ -9,6 +9,8 @@ export default defineConfig({
     exclude: [],
     globalSetup: ["test/kafka/shared_broker.ts"],
     maxWorkers: 1,
+    // Brokers, nodes and clients share what cores there are with whoever else has them: once may be the machine.
+    retry: 1,
     testTimeout: 180_000,
     hookTimeout: 180_000,
   },
