@@ -49,17 +49,20 @@ function say(line: string): void {
 
 function tell(facts: readonly Fact[]): { passed: number; failed: number } {
   let passed = 0;
+  let failed = 0;
   for (const { name, count, wrong } of facts) {
     if (wrong.length === 0) {
-      passed += 1;
+      // What nothing was there to try is not kept by that.
+      if (count > 0) passed += 1;
       say(`${String(count).padStart(7)} × ${name}`);
       continue;
     }
+    failed += 1;
     say(`FAILED ${wrong.length} of ${count} × ${name}`);
     for (const line of wrong.slice(0, WRONG_SHOWN_MAX)) console.log(`    ${line}`);
     if (wrong.length > WRONG_SHOWN_MAX) console.log(`    and ${wrong.length - WRONG_SHOWN_MAX} more`);
   }
-  return { passed, failed: facts.length - passed };
+  return { passed, failed };
 }
 
 const workplace = mkdtempSync(join(tmpdir(), "klpstate-faults-"));
