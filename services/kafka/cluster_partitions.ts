@@ -22,7 +22,7 @@ import type {
 import { of_all, of_some } from "./answerable.js";
 import type { KafkaNode } from "./node.js";
 import type { PeerClient } from "./peer_client.js";
-import { NotOwner, type PeerOperation, type PeerOperations, type Role } from "./peer_protocol.js";
+import { NotOwner, OF_LISTS, type PeerOperation, type PeerOperations, type Role } from "./peer_protocol.js";
 
 export interface ClusterPartitionsOptions {
   partition_count: number;
@@ -316,8 +316,16 @@ export class ClusterPartitions implements Partitions {
 
   #asker(where: { url: string }, role: Role, partition: number): Asker {
     return {
-      ask: (operation, given) =>
-        this.#peer(where, role, "ask", [partition, operation, given], this.#deadline_ms) as never,
+      ask: async (operation, given) => {
+        try {
+          const asked = [partition, operation, given] as [number, Operation, unknown[]];
+          return (await this.#peer(where, role, "ask", asked, this.#deadline_ms)) as never;
+        } catch (error) {
+          // Nobody else has a list that was opened there.
+          if (error instanceof NotOwner && OF_LISTS.has(operation)) throw broken_off(error);
+          throw error;
+        }
+      },
     };
   }
 
@@ -325,7 +333,10 @@ export class ClusterPartitions implements Partitions {
     let done = false;
     try {
       while (!done) {
-        const page = await this.#peer(where, role, "pull_hosts", [list], PAST_DEADLINE_MS);
+        const pulled = this.#peer(where, role, "pull_hosts", [list], PAST_DEADLINE_MS);
+        const page = await pulled.catch((error: unknown) => {
+          throw error instanceof NotOwner ? broken_off(error) : error;
+        });
         done = page.done;
         yield* page.items;
       }
@@ -350,6 +361,10 @@ export class ClusterPartitions implements Partitions {
 /** Another node may be able to tell. */
 function is_elsewhere(error: unknown): boolean {
   return error instanceof NotOwner || (error instanceof Problem && error.code === "unavailable");
+}
+
+function broken_off({ message }: NotOwner): Problem {
+  return new Problem("unavailable", `the list broke off: ${message}; ask again`);
 }
 
 /** Of a partition of which nothing is served. */
