@@ -317,6 +317,8 @@ export class Replicator {
     const { topic, now, report } = this.#options;
     const metadata = await this.#admin.fetchTopicMetadata({ topics: [topic] });
     const count = metadata.topics[0]?.partitions.length ?? 0;
+    // A topic that is not there at the moment has none; whether it comes back as another one its records tell.
+    if (count === 0) throw new Error("there is no such topic");
     if (count !== this.#partitions.length) {
       const says = `${topic} has ${count} partitions and not ${this.#partitions.length}: hosts would have others`;
       for (const partition of [...this.#held.keys()]) {

@@ -19,6 +19,8 @@ class FakeKafka {
   offsets: () => Promise<Offsets> = async () => [{ partition: 0, low: "0", high: "5", offset: "5" }];
   connect: () => Promise<void> = async () => {};
   runs = false;
+  /** Of the topic. */
+  partitions = 1;
   sought: string[] = [];
   #heard = new Map<string, (event: unknown) => void>();
 
@@ -27,7 +29,7 @@ class FakeKafka {
       connect: () => this.connect(),
       disconnect: async () => {},
       fetchTopicOffsets: () => this.offsets(),
-      fetchTopicMetadata: async () => ({ topics: [{ partitions: [{}] }] }),
+      fetchTopicMetadata: async () => ({ topics: [{ partitions: Array(this.partitions).fill({}) }] }),
     };
   }
 
@@ -131,6 +133,17 @@ test("a topic that seems shorter while its brokers answer nothing is not judged,
   kafka.offsets = async () => [{ partition: 0, low: "0", high: "3", offset: "3" }];
   await vi.advanceTimersByTimeAsync(MINUTE_MS);
   expect(broken).toMatchObject([{ reason: "log_diverged" }]);
+});
+
+test("a topic that is away, between its end and its making anew, is not one with other partitions", async () => {
+  await replicator.start(1);
+  replicator.hold(replica(0, 5n));
+  kafka.partitions = 0;
+  await vi.advanceTimersByTimeAsync(MINUTE_MS);
+  expect(broken).toEqual([]);
+  kafka.partitions = 2;
+  await vi.advanceTimersByTimeAsync(MINUTE_MS);
+  expect(broken).toMatchObject([{ reason: "partition_count_changed" }]);
 });
 
 test("brokers that do not answer when it starts are waited for", async () => {
