@@ -44,8 +44,11 @@ export type Taken =
   | "again"
   | Broken;
 
-/** A comparison is good for so long; a topic is not deleted and made anew with records in it in less. */
-const COMPARED_MS = 1_000;
+/**
+ * A comparison is good for so long: a few fetches. A topic can be deleted and made anew with records in it within a second,
+ * and a fetch in between fails.
+ */
+const COMPARED_MS = 200;
 /** Beyond it the caller waits for the log. */
 const WAITING_BYTES_MAX = 16 * 1024 * 1024;
 /** Beside its bytes, about: a log counts what waits in it the same way, and refuses what is too much. */
@@ -160,7 +163,10 @@ export class Replica {
     const records = this.#records_of(messages, begin);
     if (records !== null) await this.#append(records, read_to);
     else this.#pass(read_to);
-    return this.#options.now() - this.#compared_ms > COMPARED_MS / 2 ? "compare_next" : "taken";
+    // Where more is there the next fetch is long: what was compared would be too old when it has come.
+    const has_more = records !== null && BigInt(batch.highWatermark) > read_to;
+    const is_old = this.#options.now() - this.#compared_ms > COMPARED_MS / 2;
+    return has_more || is_old ? "compare_next" : "taken";
   }
 
   get #is_compared(): boolean {

@@ -87,6 +87,7 @@ function batch(fetched: number, values: Record<number, string | Buffer | null>, 
     messages: messages as KafkaMessage[],
     fetchedOffset: `${fetched}`,
     lastOffset: () => last_offset,
+    highWatermark: `${BigInt(last_offset) + 1n}`,
   } as unknown as Batch;
 }
 
@@ -190,9 +191,16 @@ describe("a topic that is another one", () => {
   test("is asked for its last record again before a comparison is too old", async () => {
     const { replica, clock } = world({ 0: "a" });
     expect(await replica.take(batch(0, { 0: "a", 1: "b" }))).toBe("taken");
-    clock.now_ms += 0.7 * SECOND_MS;
+    clock.now_ms += 0.15 * SECOND_MS;
     expect(await replica.take(batch(2, { 2: "c" }))).toBe("compare_next");
     expect(replica.fetch_offset).toBe(2n);
+  });
+
+  test("is asked for its last record again where more is to come, and not for ever where none comes", async () => {
+    const { replica } = world();
+    const more = { highWatermark: "9" };
+    expect(await replica.take(Object.assign(batch(0, { 0: "a", 1: "b" }), more))).toBe("compare_next");
+    expect(await replica.take(Object.assign(batch(1, { 1: "b" }), more))).toBe("taken");
   });
 });
 
