@@ -103,7 +103,12 @@ async function serve(options: ServeOptions, { terminal }: Session): Promise<void
   const address = parse_listen(options.listen, token !== null);
   const log = pino({ level: options.logLevel, base: null }, destination({ dest: 2, sync: true }));
   const stopped = signal_of_stop();
-  const { registry, peers, join } = await open_served(options, terminal.env, log, {
+  const {
+    registry,
+    peers,
+    join,
+    stopped: ended,
+  } = await open_served(options, terminal.env, log, {
     data: options.data,
     ...(options.partitions !== undefined && { partitions: options.partitions }),
     snapshot_after_bytes: options.snapshotAfter,
@@ -143,11 +148,22 @@ async function serve(options: ServeOptions, { terminal }: Session): Promise<void
     stopped.forget();
     await registry.close();
     log.info("stopped");
+    ended();
   }
 }
 
 interface Served extends Pick<KafkaRegistry, "peers" | "join"> {
   registry: Registry;
+  /** When all is closed. */
+  stopped(): void;
+}
+
+/** kafkajs may hold on to a consumer that was given up while brokers changed: nothing of it is waited for. */
+const HELD_ON_MS = 2_000;
+
+/** Ends the process, if something keeps it from ending by itself. */
+function end_in_time(): void {
+  setTimeout(() => process.exit(), HELD_ON_MS).unref();
 }
 
 /** On Kafka where brokers are configured; else the directory has the log. */
@@ -167,11 +183,17 @@ async function open_served(
       const { open_kafka_registry } = await import("../kafka/open_kafka_registry.js");
       const { partitions, ...own } = options;
       if (partitions !== undefined) throw of_topic();
-      return open_kafka_registry({ ...own, settings, log, replay: replay_here });
+      const opened = await open_kafka_registry({ ...own, settings, log, replay: replay_here });
+      return { ...opened, stopped: end_in_time };
     }
   }
   const { open_registry } = await import("../registry/open_registry.js");
-  return { registry: await open_registry(options), peers: async () => null, join: async () => {} };
+  return {
+    registry: await open_registry(options),
+    peers: async () => null,
+    join: async () => {},
+    stopped: () => {},
+  };
 }
 
 function of_topic(): Problem {
