@@ -41,7 +41,6 @@ export class CatalogTopic {
     this.#outlet = new Outlet({
       kafka,
       topic,
-      producer: { idempotent: false, retry: { retries: 0 }, allowAutoTopicCreation: false },
       replicas_ms: REPLICAS_MS,
       monotonic_ms: () => performance.now(),
     });

@@ -39,10 +39,22 @@ export type Attempt =
       final: boolean;
     };
 
+/** Of every outlet: each attempt is one try, for the partition that its messages name. */
+const ONE_TRY: ProducerConfig = {
+  idempotent: false,
+  retry: { retries: 0 },
+  allowAutoTopicCreation: false,
+  createPartitioner:
+    () =>
+    ({ message }) =>
+      message.partition!,
+};
+
 export interface OutletParts {
   kafka: Kafka;
   topic: string;
-  producer: ProducerConfig;
+  /** Instead of what an outlet has; for the tests that show what another one loses. */
+  producer?: ProducerConfig;
   /** How long a broker may wait for the other replicas. */
   replicas_ms: number;
   monotonic_ms(): number;
@@ -124,7 +136,7 @@ export class Outlet {
 
   #open(): Line {
     if (this.#line !== null) return this.#line;
-    const producer = this.#parts.kafka.producer(this.#parts.producer);
+    const producer = this.#parts.kafka.producer({ ...ONE_TRY, ...this.#parts.producer });
     const connected = producer.connect().then(() => {
       this.#worked_ms = this.#parts.monotonic_ms();
     });

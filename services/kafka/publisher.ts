@@ -62,16 +62,7 @@ export class Publisher {
         new Outlet({
           kafka,
           topic,
-          producer: {
-            idempotent: false,
-            retry: { retries: 0 },
-            allowAutoTopicCreation: false,
-            createPartitioner:
-              () =>
-              ({ message }) =>
-                message.partition!,
-            ...producer,
-          },
+          producer,
           replicas_ms: REPLICAS_MS,
           monotonic_ms: () => performance.now(),
         }),

@@ -33,9 +33,9 @@ interface Mutation {
 const MUTATIONS: readonly Mutation[] = [
   {
     name: "kafkajs's idempotent producer is used",
-    file: "kafka/publisher.js",
-    code: "idempotent: false,\n                retry: { retries: 0 },",
-    instead: "idempotent: true,\n                retry: { retries: 1 },",
+    file: "kafka/outlet.js",
+    code: "idempotent: false,\n    retry: { retries: 0 },",
+    instead: "idempotent: true,\n    retry: { retries: 1 },",
     only: "responses dropped until nobody waits",
     minutes: 1.5,
     promise: PROMISES.stored,

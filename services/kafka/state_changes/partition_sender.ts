@@ -98,17 +98,7 @@ export function outlet_writers(
     new Writer({
       kafka,
       topic,
-      producer: {
-        idempotent: false,
-        // Each attempt asks for the lease.
-        retry: { retries: 0 },
-        allowAutoTopicCreation: false,
-        createPartitioner:
-          () =>
-          ({ message }) =>
-            message.partition!,
-        ...producer,
-      },
+      producer,
       replicas_ms: REPLICAS_MS,
       monotonic_ms: () => performance.now(),
     });
