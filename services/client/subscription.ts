@@ -106,6 +106,8 @@ class Reader {
       allowAutoTopicCreation: false,
       heartbeatInterval: HEARTBEAT_MS,
       maxWaitTimeInMs: FETCH_WAITS_MS,
+      // kafkajs would start one again that was closed while it waited to. The number is its own.
+      retry: { retries: 5, restartOnFailure: async () => !this.#is_closing },
     });
     this.#admin = admin;
     this.#consumer = consumer;
