@@ -29,6 +29,8 @@ export interface ClusterPartitionsOptions {
   node: KafkaNode;
   local: LocalPartitions;
   peers: PeerClient;
+  /** Of this node. */
+  catalog: { readonly next_offset: bigint };
   session_timeout_ms: number;
   /** What goes with it. */
   close(): Promise<void>;
@@ -352,8 +354,10 @@ export class ClusterPartitions implements Partitions {
     given: Parameters<PeerOperations[Op]>,
     deadline_ms: number,
   ): Promise<ReturnType<PeerOperations[Op]>> {
-    const { generation } = this.#options.node;
-    const answer = await this.#options.peers.ask(url, { generation, role, operation, given }, deadline_ms);
+    const { node, catalog, peers } = this.#options;
+    const { generation } = node;
+    const question = { generation, role, catalog_next_offset: catalog.next_offset, operation, given };
+    const answer = await peers.ask(url, question, deadline_ms);
     return answer as ReturnType<PeerOperations[Op]>;
   }
 }

@@ -194,7 +194,7 @@ async function open_claimed(
     (
       local: LocalPartitions,
     ): Pick<RegistryParts, "partitions" | "intake" | "lost" | "starting" | "reset" | "silent"> => {
-      door = new PeerDoor(auth, node, local, (partitions, to) =>
+      door = new PeerDoor(auth, node, local, catalog, (partitions, to) =>
         options.replay(made.registry!, partitions, to),
       );
       const cluster = new ClusterPartitions({
@@ -202,6 +202,7 @@ async function open_claimed(
         node,
         local,
         peers: peer_client,
+        catalog,
         session_timeout_ms: settings.session_timeout_ms,
         async close() {
           await publisher.close();

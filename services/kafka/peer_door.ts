@@ -1,4 +1,5 @@
 /** What other nodes ask this one. Answered only while the partition is this node's, before and behind the answer. */
+import type { Catalog } from "../catalog/catalog.js";
 import { Problem } from "../events/problem.js";
 import type { LocalPartitions } from "../registry/local_partitions.js";
 import type { ReplayedPartition } from "../registry/service.js";
@@ -19,6 +20,8 @@ import {
 } from "./peer_protocol.js";
 import { decode_wire, encode_wire } from "./wire_json.js";
 
+/** Every node follows the catalog's topic, so that one lags behind another for a moment only. */
+const CATALOG_WAIT_MS = 300;
 /** A batch's hosts, at most ten thousand ids of 255 bytes, as base64. */
 const QUESTION_BYTES_MAX = 8 * 1024 * 1024;
 
@@ -29,6 +32,7 @@ type PeerWork = {
 export class PeerDoor {
   readonly #auth: PeerAuth;
   readonly #node: Answerable;
+  readonly #catalog: Pick<Catalog, "folded" | "next_offset">;
   readonly #work: PeerWork;
   readonly #lists = new OpenHostLists();
 
@@ -36,10 +40,12 @@ export class PeerDoor {
     auth: PeerAuth,
     node: Answerable,
     local: LocalPartitions,
+    catalog: Pick<Catalog, "folded" | "next_offset">,
     replay: (partitions: number[], to: bigint | null) => Promise<ReplayedPartition[]>,
   ) {
     this.#auth = auth;
     this.#node = node;
+    this.#catalog = catalog;
     const lists = this.#lists;
     this.#work = {
       ask: (role, partition, operation, given) => this.#ask(local, role, partition, operation, given),
@@ -89,10 +95,15 @@ export class PeerDoor {
     this.#lists.close();
   }
 
-  async #answer({ generation: asked, role, operation, given }: PeerQuestion): Promise<PeerAnswer> {
+  async #answer(question: PeerQuestion): Promise<PeerAnswer> {
+    const { generation: asked, role, catalog_next_offset, operation, given } = question;
     const { generation } = this.#node;
     if (generation < asked) {
       return { generation, not_owner: `this node knows of generation ${generation}, not yet of ${asked}` };
+    }
+    if (!(await this.#catalog.folded(catalog_next_offset, CATALOG_WAIT_MS))) {
+      const says = `this node's catalog ends at offset ${this.#catalog.next_offset}, before ${catalog_next_offset}`;
+      return { generation, not_owner: says };
     }
     try {
       const work = this.#work[operation] as (role: Role, ...given: unknown[]) => Promise<unknown>;
@@ -139,6 +150,8 @@ function read_question(body: string): PeerQuestion | null {
   try {
     const question = decode_wire(body) as PeerQuestion;
     const { generation, given } = question;
+    // A node of an earlier version does not say.
+    question.catalog_next_offset ??= 0n;
     return typeof generation === "number" && Array.isArray(given) ? question : null;
   } catch {
     return null;

@@ -38,6 +38,8 @@ export interface PeerQuestion {
   /** Of the asker's ownership: who knows of an older one is out of date. */
   generation: number;
   role: Role;
+  /** Of the asker's catalog: an answer that knows less would contradict what it says of itself. */
+  catalog_next_offset: bigint;
   operation: PeerOperation;
   given: unknown[];
 }

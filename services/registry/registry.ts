@@ -165,8 +165,9 @@ export class Registry implements RegistryService {
 
   async host(host_id: string, instant: Instant): Promise<HostAnswer | null> {
     const partition = this.partition_of(host_id);
+    const catalog = this.#catalog_at(instant);
     const answer = await this.#ask(partition, "host", [partition, host_id, instant, this.#parts.now()]);
-    return answer && { ...answer, at: this.#at_with_catalog(answer.at, instant) };
+    return answer && { ...answer, at: { ...answer.at, catalog } };
   }
 
   async state(
@@ -177,8 +178,9 @@ export class Registry implements RegistryService {
   ): Promise<StateAnswer | null> {
     const partition = this.partition_of(host_id);
     const question = [partition, host_id, state, instant, lookup ?? null, this.#parts.now()] as const;
+    const catalog = this.#catalog_at(instant);
     const answer = await this.#ask(partition, "state", [...question]);
-    return answer && { ...answer, at: this.#at_with_catalog(answer.at, instant) };
+    return answer && { ...answer, at: { ...answer.at, catalog } };
   }
 
   async history(host_id: string, instant: Instant): Promise<AsyncIterable<HistoryEntry> | null> {
@@ -195,10 +197,11 @@ export class Registry implements RegistryService {
     const { instant = {}, max_age_ms = null } = options;
     this.#known_candidate(candidate, instant);
     const { at_ms, past } = this.#instants(instant);
+    const catalog = this.#catalog_at(instant);
     const question = { candidate, at_ms, max_age_ms };
     const partitions = await this.#parts.partitions.check(question, past);
     const answered = partitions.filter(({ found }) => found !== null);
-    return { ...check_answer(candidate, partitions), at: this.#at(at_ms, instant, answered) };
+    return { ...check_answer(candidate, partitions), at: at_of(at_ms, instant, catalog, answered) };
   }
 
   async *check_hosts(candidate: Candidate, options: HostCheckOptions): AsyncGenerator<HostVerdict> {
@@ -266,13 +269,14 @@ export class Registry implements RegistryService {
 
   async fleet(instant: Instant): Promise<FleetFound> {
     const { at_ms, past } = this.#instants(instant);
+    const catalog = this.#catalog_at(instant);
     const partitions = await this.#parts.partitions.fleet(past);
     const missing = partitions.filter(({ rows }) => rows === null).map(({ partition }) => partition);
     const answered = partitions.filter(({ rows }) => rows !== null);
     return {
       rows: merged_rows(partitions),
       missing_partitions: missing.sort((a, b) => a - b),
-      at: this.#at(at_ms, instant, answered),
+      at: at_of(at_ms, instant, catalog, answered),
     };
   }
 
@@ -405,24 +409,30 @@ export class Registry implements RegistryService {
     });
   }
 
-  /** `answered`: the partitions that did, and how far of their logs they know. */
-  #at(at_ms: number, { known_at_ms }: Instant, answered: { partition: number; next_offset: bigint }[]): At {
-    const position = Object.fromEntries(
-      answered
-        .sort((a, b) => a.partition - b.partition)
-        .map(({ partition, next_offset }) => [partition, String(next_offset)]),
-    );
-    return {
-      as_of: format_time(at_ms),
-      known_at: known_at_ms === undefined ? null : format_time(known_at_ms),
-      position,
-      catalog: String(this.#parts.catalog.position_at(known_at_ms)),
-    };
+  /** To be asked before the partitions are: they know of no less when they answer. */
+  #catalog_at({ known_at_ms }: Instant): string {
+    return String(this.#parts.catalog.position_at(known_at_ms));
   }
+}
 
-  #at_with_catalog(at: At, { known_at_ms }: Instant): At {
-    return { ...at, catalog: String(this.#parts.catalog.position_at(known_at_ms)) };
-  }
+/** `answered`: the partitions that did, and how far of their logs they know. */
+function at_of(
+  at_ms: number,
+  { known_at_ms }: Instant,
+  catalog: string,
+  answered: { partition: number; next_offset: bigint }[],
+): At {
+  const position = Object.fromEntries(
+    answered
+      .toSorted((a, b) => a.partition - b.partition)
+      .map(({ partition, next_offset }) => [partition, String(next_offset)]),
+  );
+  return {
+    as_of: format_time(at_ms),
+    known_at: known_at_ms === undefined ? null : format_time(known_at_ms),
+    position,
+    catalog,
+  };
 }
 
 /** The most hosts first; equal numbers by what they say. */

@@ -134,7 +134,8 @@ export async function ask_as_peer<Op extends PeerOperation>(
   given: Parameters<PeerOperations[Op]>,
   { role = "owner", generation = 0 }: PeerAsked = {},
 ): Promise<ReturnType<PeerOperations[Op]>> {
-  const answer = await peers.ask(node.url, { generation, role, operation, given }, 10_000);
+  const question = { generation, role, catalog_next_offset: 0n, operation, given };
+  const answer = await peers.ask(node.url, question, 10_000);
   return answer as ReturnType<PeerOperations[Op]>;
 }
 

@@ -6,9 +6,13 @@ import { PeerAuth } from "#services/kafka/peer_auth.js";
 import { allowed_addresses, PeerClient } from "#services/kafka/peer_client.js";
 import { PeerDoor } from "#services/kafka/peer_door.js";
 import { NotOwner, type PeerQuestion } from "#services/kafka/peer_protocol.js";
+import { encode_wire } from "#services/kafka/wire_json.js";
 import type { LocalPartitions } from "#services/registry/local_partitions.js";
 
-const QUESTION: PeerQuestion = { generation: 3, role: "owner", operation: "cancel_hosts", given: [1] };
+const QUESTION: PeerQuestion = {
+  ...{ generation: 3, role: "owner", catalog_next_offset: 7n },
+  ...{ operation: "cancel_hosts", given: [1] },
+};
 
 const servers: Server[] = [];
 afterEach(() => {
@@ -122,7 +126,8 @@ test("allowed are the addresses of the CIDRs, of IPv4 in IPv6 as well", () => {
 describe("a node that is asked", () => {
   const auth = new PeerAuth("s");
   const refuses_all = { generation: 3, refusal: () => "not mine", broken: () => null };
-  const door = new PeerDoor(auth, refuses_all, {} as LocalPartitions, async () => []);
+  const catalog = { next_offset: 7n, folded: async (offset: bigint) => offset <= 7n };
+  const door = new PeerDoor(auth, refuses_all, {} as LocalPartitions, catalog, async () => []);
 
   function ask(body: string, signature = auth.sign_question("n", body)): Promise<Response | null> {
     return door.fetch(
@@ -139,8 +144,8 @@ describe("a node that is asked", () => {
   }
 
   test("answers nobody who does not know the secret", async () => {
-    expect((await ask(JSON.stringify(QUESTION), "0".repeat(64)))?.status).toBe(401);
-    expect((await ask(JSON.stringify(QUESTION), "\u00e9".repeat(64)))?.status).toBe(401);
+    expect((await ask(encode_wire(QUESTION), "0".repeat(64)))?.status).toBe(401);
+    expect((await ask(encode_wire(QUESTION), "\u00e9".repeat(64)))?.status).toBe(401);
   });
 
   test("answers what is no question with a status, and lives", async () => {
@@ -152,16 +157,21 @@ describe("a node that is asked", () => {
   });
 
   test("says that it does not know of the asker's ownership yet", async () => {
-    const answer = await ask(JSON.stringify({ ...QUESTION, generation: 4 }));
+    const answer = await ask(encode_wire({ ...QUESTION, generation: 4 }));
     expect(await answer?.json()).toMatchObject({
       generation: 3,
       not_owner: expect.stringContaining("generation 3"),
     });
   });
 
+  test("says that it does not know the asker's catalog yet, whose answer would be by another one", async () => {
+    const answer = await ask(encode_wire({ ...QUESTION, catalog_next_offset: 8n }));
+    expect(await answer?.json()).toMatchObject({ not_owner: expect.stringContaining("offset 7, before 8") });
+  });
+
   test("does nothing for another node that only its own threads do", async () => {
     for (const operation of ["append", "close", "snapshot_made", "chain_made", "catalog"]) {
-      const answer = await ask(JSON.stringify({ ...QUESTION, operation: "ask", given: [0, operation, []] }));
+      const answer = await ask(encode_wire({ ...QUESTION, operation: "ask", given: [0, operation, []] }));
       expect(await answer?.json()).toMatchObject({ error: expect.stringContaining("not for other nodes") });
     }
   });
