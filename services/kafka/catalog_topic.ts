@@ -1,6 +1,6 @@
 /** The catalog's topic: read to its end and followed, and written to by any node. */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Kafka, KafkaMessage } from "kafkajs";
+import type { Kafka } from "kafkajs";
 import type { Catalog } from "../catalog/catalog.js";
 import { identity_key, identity_of } from "../catalog/manifests.js";
 import { decode_catalog_record } from "../events/codec.js";
@@ -10,6 +10,7 @@ import type { RecordColumns } from "../log/columns.js";
 import { copied_log_time_ms } from "./log_time_header.js";
 import { Outlet } from "./outlet.js";
 import { replica_log } from "./partition_log.js";
+import type { FetchedRecord } from "./record_batch.js";
 import { Replica } from "./replica.js";
 import { Replicator } from "./replicator.js";
 
@@ -135,13 +136,13 @@ function key_of(record: Uint8Array): string {
 }
 
 /** Records from the one that says that a copy began to the one that it ended have their log times in a header. */
-function copied_times(catalog: Catalog): (message: KafkaMessage) => number | null {
+function copied_times(catalog: Catalog): (record: FetchedRecord) => number | null {
   let copies = catalog.migration === "unfinished";
-  return (message) => {
-    const phase = phase_of(message.value!);
+  return ({ offset, value, headers }) => {
+    const phase = phase_of(value!);
     // The one that says so counts among them: log times never fall, and by its own all would be of the copying's day.
-    if (phase !== null) copies = phase === klpstate.v1.MigrationPhase.BEGAN && message.offset === "0";
-    return copies ? copied_log_time_ms(message.headers) : null;
+    if (phase !== null) copies = phase === klpstate.v1.MigrationPhase.BEGAN && offset === 0;
+    return copies ? copied_log_time_ms(headers) : null;
   };
 }
 

@@ -1,13 +1,12 @@
 /** The shard's end of the thread that fetches for it. */
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
-import {
-  type FetchedPartition,
-  type Fetcher,
-  type FetcherMessage,
-  type FetcherRequest,
-  type FetcherStart,
-  type TopicEnds,
-  unpack,
+import type {
+  FetchedPartition,
+  Fetcher,
+  FetcherMessage,
+  FetcherRequest,
+  FetcherStart,
+  TopicEnds,
 } from "./fetcher.js";
 import type { Broken } from "./replica.js";
 
@@ -47,7 +46,7 @@ export class FetchThread implements Fetcher {
     this.#worker = new Worker(new URL("./fetch_worker.js", import.meta.url), {
       workerData,
       transferList: [port2],
-      // A fetch becomes as many objects as it has records, which are gone when they are packed: they die young here.
+      // What was fetched is gone when it is packed: it dies young here.
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
     });
     // A shard that is fed no more is of no use: it ends with its fetcher, and the node with it.
@@ -111,7 +110,7 @@ export class FetchThread implements Fetcher {
       return;
     }
     try {
-      await held.log.append(after, unpack(records));
+      await held.log.append(after, records);
       this.#tell({ appended: { id, next_offset: held.log.next_offset } });
     } catch (error) {
       this.#tell({ refused: { id, next_offset: held.log.next_offset } });

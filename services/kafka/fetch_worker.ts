@@ -1,19 +1,16 @@
 /** The thread that fetches for a shard: one consumer, and the replicas of the partitions that the shard holds. */
 import { workerData } from "node:worker_threads";
 import type { RecordColumns } from "../log/columns.js";
-import {
-  type FetcherMessage,
-  type FetcherRequest,
-  type FetcherStart,
-  type HoldRequest,
-  pack,
-} from "./fetcher.js";
+import type { FetcherMessage, FetcherRequest, FetcherStart, HoldRequest } from "./fetcher.js";
 import { kafka_of } from "./kafka_client.js";
 import { copied_log_time_ms } from "./log_time_header.js";
+import { keep_batches_whole } from "./record_batch.js";
 import { Replica, type ReplicaLog } from "./replica.js";
 import { Replicator } from "./replicator.js";
 
 const { settings, name, partition_count, port } = workerData as FetcherStart;
+
+keep_batches_whole();
 
 function tell(message: FetcherMessage, transfer: ArrayBuffer[] = []): void {
   port.postMessage(message, transfer);
@@ -43,11 +40,10 @@ class RemoteLog implements ReplicaLog {
     this.next_offset = next_offset;
   }
 
-  append(after: bigint, columns: RecordColumns): Promise<void> {
+  append(after: bigint, records: RecordColumns): Promise<void> {
     const id = next_id++;
-    const records = pack(columns);
-    const { deltas, log_times_ms, lengths, bytes } = records;
-    const transfer = [deltas.buffer, log_times_ms.buffer, lengths.buffer, bytes.buffer] as ArrayBuffer[];
+    const { deltas, log_times_ms, ends, body } = records;
+    const transfer = [deltas.buffer, log_times_ms.buffer, ends.buffer, body.buffer] as ArrayBuffer[];
     tell({ append: { id, partition: this.#partition, holding: this.#holding, after, records } }, transfer);
     return new Promise((resolve, reject) => appends.set(id, { log: this, resolve, reject }));
   }
@@ -78,8 +74,7 @@ function hold(request: HoldRequest): void {
       log: remote,
       begins_anywhere,
       ...(migrated_to !== null && {
-        copied_time: (message) =>
-          BigInt(message.offset) < migrated_to ? copied_log_time_ms(message.headers) : null,
+        copied_time: ({ offset, headers }) => (offset < migrated_to ? copied_log_time_ms(headers) : null),
       }),
       earliest: async () => (await replicator.offsets()).get(partition)?.low ?? 0n,
       now: () => performance.now(),

@@ -1,7 +1,7 @@
 /**
- * What brings a topic's records to a shard: in a thread of its own. kafkajs makes an object of every record, and what a
- * shard does with it, append, checksum and fold, would wait for that, and it for the shard; so the two go on beside each
- * other, and records cross as columns in one buffer.
+ * What brings a topic's records to a shard: in a thread of its own. What a shard does with them,
+ * append, checksum and fold, would wait for what it takes to fetch and read them, and that for the shard; so the two go on
+ * beside each other, and records cross as columns, whose memory changes hands.
  */
 import type { MessagePort } from "node:worker_threads";
 import type { RecordColumns } from "../log/columns.js";
@@ -40,15 +40,6 @@ export type FetcherRequest =
   | { offsets: number }
   | { close: true };
 
-/** Records as they cross: the bytes of all in one buffer. */
-export interface PackedRecords {
-  first_offset: bigint;
-  deltas: Float64Array;
-  log_times_ms: Float64Array;
-  lengths: Uint32Array;
-  bytes: Uint8Array;
-}
-
 export interface TopicEnds {
   low: bigint;
   high: bigint;
@@ -57,49 +48,13 @@ export interface TopicEnds {
 /** To the shard. */
 export type FetcherMessage =
   | { started: true }
-  | { append: { id: number; partition: number; holding: number; after: bigint; records: PackedRecords } }
+  | { append: { id: number; partition: number; holding: number; after: bigint; records: RecordColumns } }
   | { bytes_at: { id: number; partition: number; holding: number; offset: bigint } }
   | { reached: { partition: number; read_to: bigint } }
   | { broken: { partition: number; broken: Broken } }
   | { offsets: { id: number; ends: Map<number, TopicEnds> | string } }
   | { report: string }
   | { closed: true };
-
-export function pack(records: RecordColumns): PackedRecords {
-  const { first_offset, deltas, log_times_ms, bytes } = records;
-  let length = 0;
-  for (const record of bytes) length += record.length;
-  const packed: PackedRecords = {
-    first_offset,
-    deltas: Float64Array.from(deltas),
-    log_times_ms: Float64Array.from(log_times_ms),
-    lengths: new Uint32Array(bytes.length),
-    bytes: Buffer.allocUnsafeSlow(length),
-  };
-  let at = 0;
-  for (let i = 0; i < bytes.length; i++) {
-    const record = bytes[i]!;
-    packed.bytes.set(record, at);
-    packed.lengths[i] = record.length;
-    at += record.length;
-  }
-  return packed;
-}
-
-export function unpack({ first_offset, deltas, log_times_ms, lengths, bytes }: PackedRecords): RecordColumns {
-  const records: Uint8Array[] = [];
-  let at = 0;
-  for (const length of lengths) {
-    records.push(bytes.subarray(at, at + length));
-    at += length;
-  }
-  return {
-    first_offset,
-    deltas: Array.from(deltas),
-    log_times_ms: Array.from(log_times_ms),
-    bytes: records,
-  };
-}
 
 /** A shard's partition, to who fetches for it. */
 export interface FetchedPartition {

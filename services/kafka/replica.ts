@@ -6,9 +6,10 @@
  * stretch of records begins with one that is here already, and its bytes are compared. A stretch that begins elsewhere
  * is taken only where a comparison is younger than COMPARED_MS.
  */
-import type { Batch, KafkaMessage } from "kafkajs";
-import { next_offset_of, type RecordColumns } from "../log/columns.js";
+import type { Batch } from "kafkajs";
+import { ColumnsWriter, next_offset_of, RECORD_HEADER_BYTES, type RecordColumns } from "../log/columns.js";
 import { RECORD_BYTES_MAX } from "../log/frame.js";
+import { type FetchedRecord, type FetchedRecords, record_at, records_of_message } from "./record_batch.js";
 import { unreadable_in } from "./unreadable.js";
 
 /** Where records go. */
@@ -53,7 +54,6 @@ const COMPARED_MS = 200;
 const WAITING_BYTES_MAX = 16 * 1024 * 1024;
 /** Beside its bytes, about: a log counts what waits in it the same way, and refuses what is too much. */
 const WAITING_RECORD_BYTES = 128;
-const NO_EVENTS = new Uint8Array();
 
 export interface ReplicaOptions {
   partition: number;
@@ -61,7 +61,7 @@ export interface ReplicaOptions {
   /** An empty log may begin where the topic does, wherever that is: somebody has decided to go on without the rest. */
   begins_anywhere: boolean;
   /** Of a record that was copied from another log, its log time there; null: the topic's own counts. Default: null. */
-  copied_time?(message: KafkaMessage): number | null;
+  copied_time?(record: FetchedRecord): number | null;
   /** The earliest offset that the topic still has. */
   earliest(): Promise<bigint>;
   /** A clock that no one sets, ms. */
@@ -147,24 +147,24 @@ export class Replica {
       const says = `the topic's records at offsets ${first_offset} to ${last_offset} cannot be read: ${why}`;
       return { reason: "corrupt", says };
     }
-    const { messages } = batch;
+    const records = batch.messages.map(records_of_message);
     const fetched = BigInt((batch as Batch & { fetchedOffset: string }).fetchedOffset);
     const expected = this.#expected;
     const hole = await this.#hole_before(fetched);
     if (hole !== null) return hole;
-    const begin = await this.#compare(messages);
-    if (typeof begin !== "number") return begin;
+    const compared = await this.#compare(records, fetched);
+    if (typeof compared !== "number") return compared;
     // Another consumer's batch came in between.
     if (this.#expected !== expected) return "again";
     const read_to = BigInt(batch.lastOffset()) + 1n;
-    if (begin > 0 || expected === 0n) this.#compared_ms = this.#options.now();
+    if (compared > 0 || expected === 0n) this.#compared_ms = this.#options.now();
     else if (fetched < expected && read_to >= expected) return this.#diverged(expected - 1n);
     else if (!this.#is_compared && !(await this.#has_nothing_to_compare())) return "again";
-    const records = this.#records_of(messages, begin);
-    if (records !== null) await this.#append(records, read_to);
+    const columns = this.#columns_of(records);
+    if (columns !== null) await this.#append(columns, read_to);
     else this.#pass(read_to);
     // Where more is there the next fetch is long: what was compared would be too old when it has come.
-    const has_more = records !== null && BigInt(batch.highWatermark) > read_to;
+    const has_more = columns !== null && BigInt(batch.highWatermark) > read_to;
     const is_old = this.#options.now() - this.#compared_ms > COMPARED_MS / 2;
     return has_more || is_old ? "compare_next" : "taken";
   }
@@ -189,21 +189,24 @@ export class Replica {
     return this.#options.begins_anywhere && this.#expected === 0n;
   }
 
-  /** Compares what is here already; where the rest begins. */
-  async #compare(messages: readonly KafkaMessage[]): Promise<number | Taken> {
-    let begin = 0;
-    for (const { offset: text, value } of messages) {
-      const offset = BigInt(text);
-      if (offset >= this.#expected) break;
-      const here = await this.#bytes_at(offset);
-      const kept = value === null ? null : kept_of(value);
-      const same = here === null || kept === null ? here === kept : Buffer.compare(here, kept) === 0;
-      if (!same) {
-        return this.#diverged(offset);
+  /** Compares what is here already, from the offset that was fetched; how many records. */
+  async #compare(fetched: readonly FetchedRecords[], from: bigint): Promise<number | Broken> {
+    let compared = 0;
+    for (const records of fetched) {
+      const { offsets } = records;
+      for (let i = 0; i < offsets.length; i++) {
+        if (offsets[i]! < from) continue;
+        const offset = BigInt(offsets[i]!);
+        if (offset >= this.#expected) return compared;
+        const here = await this.#bytes_at(offset);
+        const { value } = record_at(records, i);
+        const kept = value?.subarray(0, kept_length(value.length)) ?? null;
+        const same = here === null || kept === null ? here === kept : Buffer.compare(here, kept) === 0;
+        if (!same) return this.#diverged(offset);
+        compared++;
       }
-      begin++;
     }
-    return begin;
+    return compared;
   }
 
   async #bytes_at(offset: bigint): Promise<Uint8Array | null> {
@@ -213,42 +216,46 @@ export class Replica {
     return this.#options.log.bytes_at(offset);
   }
 
-  /** Null: there are none. */
-  #records_of(messages: readonly KafkaMessage[], begin: number): RecordColumns | null {
+  /** What is not here yet; null: there is none. */
+  #columns_of(fetched: readonly FetchedRecords[]): RecordColumns | null {
     const { copied_time } = this.#options;
-    const deltas: number[] = [];
-    const log_times_ms: number[] = [];
-    const bytes: Uint8Array[] = [];
-    let first = 0;
-    // One for all that a producer sent at once: it is a text, and read once.
-    let timestamp = "";
-    let time_ms = 0;
-    for (let i = begin; i < messages.length; i++) {
-      const message = messages[i]!;
-      const { value } = message;
-      // A tombstone says nothing about a host: a gap in the log.
-      if (value === null) continue;
-      if (message.timestamp !== timestamp) {
-        timestamp = message.timestamp;
-        time_ms = Number(timestamp);
+    const expected = Number(this.#expected);
+    let first = -1;
+    let count = 0;
+    let length = 0;
+    for (const { offsets, value_lengths } of fetched) {
+      for (let i = 0; i < offsets.length; i++) {
+        // A tombstone says nothing about a host: a gap in the log.
+        if (offsets[i]! < expected || value_lengths[i]! < 0) continue;
+        if (count === 0) first = offsets[i]!;
+        count += 1;
+        length += kept_length(value_lengths[i]!);
       }
-      const offset = Number(message.offset);
-      if (bytes.length === 0) first = offset;
-      deltas.push(offset - first);
-      log_times_ms.push(copied_time?.(message) ?? time_ms);
-      bytes.push(kept_of(value));
     }
-    return bytes.length === 0 ? null : { first_offset: BigInt(first), deltas, log_times_ms, bytes };
+    if (count === 0) return null;
+    const writer = new ColumnsWriter(BigInt(first), count, length);
+    for (const records of fetched) {
+      const { offsets, log_times_ms, value_begins, value_lengths, bytes } = records;
+      for (let i = 0; i < offsets.length; i++) {
+        const offset = offsets[i]!;
+        if (offset < expected || value_lengths[i]! < 0) continue;
+        const log_time_ms = copied_time?.(record_at(records, i)) ?? log_times_ms[i]!;
+        const begin = value_begins[i]!;
+        writer.add(offset - first, log_time_ms, bytes, begin, begin + kept_length(value_lengths[i]!));
+      }
+    }
+    return writer.columns;
   }
 
   async #append(records: RecordColumns, read_to: bigint): Promise<void> {
     const after = this.#expected;
     this.#expected = next_offset_of(records);
     this.#read_to = read_to;
-    // A copy: the record lies in the memory of the whole fetch.
-    this.#last = { offset: this.#expected - 1n, bytes: Uint8Array.from(records.bytes.at(-1)!) };
-    let bytes = records.bytes.length * WAITING_RECORD_BYTES;
-    for (const record of records.bytes) bytes += record.length;
+    // A copy: the columns may go to another thread.
+    const { ends, body } = records;
+    const last_begin = (ends.at(-2) ?? 0) + RECORD_HEADER_BYTES;
+    this.#last = { offset: this.#expected - 1n, bytes: Uint8Array.from(body.subarray(last_begin)) };
+    const bytes = body.length + ends.length * WAITING_RECORD_BYTES;
     this.#waiting_bytes += bytes;
     const done = this.#options.log.append(after, records).then(
       () => {
@@ -289,6 +296,6 @@ export class Replica {
 }
 
 /** One over the limit is kept as a record without events: the fold does not take that either, and counts it. */
-function kept_of(value: Buffer): Uint8Array {
-  return value.length > RECORD_BYTES_MAX ? NO_EVENTS : value;
+function kept_length(length: number): number {
+  return length > RECORD_BYTES_MAX ? 0 : length;
 }

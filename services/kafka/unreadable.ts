@@ -7,6 +7,7 @@
  * Records are also put together without a call that has one argument for each, which fails at some hundred thousand.
  */
 import type { Batch, KafkaMessage } from "kafkajs";
+import { BATCH_HEADER_BYTES, batches_are_whole, type Decompress, whole_batch } from "./record_batch.js";
 
 /** kafkajs's reader of bytes. */
 interface Decoder {
@@ -24,6 +25,7 @@ export interface FetchParts {
   decode_messages: DecodeMessages;
   /** Reads one batch of records, and moves the decoder behind it. */
   decode_batch(decoder: Decoder): Promise<{ records: object[] }>;
+  decompress: Decompress;
   new_decoder(bytes: Buffer): Decoder;
 }
 
@@ -43,7 +45,8 @@ const MAGIC_AT = 16;
 const ATTRIBUTES_AT = 21;
 const LAST_OFFSET_DELTA_AT = 23;
 const PRODUCER_ID_AT = 43;
-const HEADER_BYTES = 61;
+const LENGTH_AT = 8;
+const LENGTH_END = 12;
 const MAGIC = 2;
 const TRANSACTIONAL = 0x10;
 const CONTROL = 0x20;
@@ -52,22 +55,33 @@ const CONTROL = 0x20;
 export function reader_of_each_batch({
   decode_messages,
   decode_batch,
+  decompress,
   new_decoder,
 }: FetchParts): DecodeMessages {
+  async function each(batches: Decoder): Promise<object[]> {
+    const { buffer, offset } = batches;
+    const end = offset + LENGTH_END + buffer.readInt32BE(offset + LENGTH_AT);
+    const is_control = (buffer.readInt16BE(offset + ATTRIBUTES_AT) & CONTROL) !== 0;
+    if (!batches_are_whole() || is_control || end > buffer.length)
+      return (await decode_batch(batches)).records;
+    batches.offset = end;
+    return [await whole_batch(buffer, offset, decompress)];
+  }
+
   return async (decoder) => {
     const begin = decoder.offset;
     const bytes = decoder.readInt32();
-    if (bytes < HEADER_BYTES || !decoder.canReadBytes(bytes)) return [];
+    if (bytes < BATCH_HEADER_BYTES || !decoder.canReadBytes(bytes)) return [];
     if (decoder.buffer.readInt8(decoder.offset + MAGIC_AT) !== MAGIC) {
       decoder.offset = begin;
       return decode_messages(decoder);
     }
     const batches = new_decoder(decoder.readBytes(bytes));
     const records: object[] = [];
-    while (batches.canReadBytes(HEADER_BYTES)) {
+    while (batches.canReadBytes(BATCH_HEADER_BYTES)) {
       const at = batches.offset;
       try {
-        for (const record of (await decode_batch(batches)).records) records.push(record);
+        for (const record of await each(batches)) records.push(record);
       } catch (error) {
         // The last batch of a fetch may be cut off.
         const is_cut = (error as Error).name === "KafkaJSPartialMessageError";

@@ -15,10 +15,9 @@
  * Offsets rise; the log, not the frame, says whether they may leave gaps.
  */
 import { crc32 } from "node:zlib";
-import { columns_of, type RecordColumns } from "./columns.js";
+import { columns_of, RECORD_HEADER_BYTES, type RecordColumns } from "./columns.js";
 
 export const FRAME_HEADER_BYTES = 40;
-export const RECORD_HEADER_BYTES = 8;
 /** docs/formats.md: 900 KiB a record, which with Kafka's framing stays below its 1,048,588 bytes. */
 export const RECORD_BYTES_MAX = 900 * 1024;
 /** A frame takes whole records up to this, with their headers, or one larger record. */
@@ -120,23 +119,24 @@ export function* records_of(frame: Uint8Array): Generator<LogRecord> {
 }
 
 /** Index of the first record of each frame that the records make. */
-function frame_starts({ deltas, log_times_ms, bytes }: RecordColumns): number[] {
+function frame_starts({ deltas, log_times_ms, ends }: RecordColumns): number[] {
   const starts: number[] = [];
-  let body_bytes = 0;
+  let frame_at = 0;
+  let begin = 0;
   let first = -1;
-  for (let index = 0; index < bytes.length; index++) {
-    const record_bytes = RECORD_HEADER_BYTES + bytes[index]!.length;
+  for (let index = 0; index < ends.length; index++) {
+    const end = ends[index]!;
     const fits =
       first >= 0 &&
-      body_bytes + record_bytes <= FRAME_RECORDS_BYTES &&
+      end - frame_at <= FRAME_RECORDS_BYTES &&
       log_times_ms[index] === log_times_ms[first] &&
       deltas[index]! - deltas[first]! <= 0xffffffff;
     if (!fits) {
       starts.push(index);
       first = index;
-      body_bytes = 0;
+      frame_at = begin;
     }
-    body_bytes += record_bytes;
+    begin = end;
   }
   return starts;
 }
@@ -151,29 +151,29 @@ export function encode_frames(records: readonly LogRecord[], synced: number): Ui
 
 /** As `encode_frames`. */
 export function encode_columns(columns: RecordColumns, synced: number): Uint8Array {
-  const { first_offset, deltas, log_times_ms, bytes } = columns;
+  const { first_offset, deltas, log_times_ms, ends, body } = columns;
   const starts = frame_starts(columns);
-  let frames_bytes = starts.length * FRAME_HEADER_BYTES + bytes.length * RECORD_HEADER_BYTES;
-  for (const record of bytes) frames_bytes += record.length;
   // Not from Node's pool: a commit is long, and the pool's slices would outlive it.
-  const frames: Uint8Array = Buffer.allocUnsafeSlow(frames_bytes);
+  const frames: Uint8Array = Buffer.allocUnsafeSlow(starts.length * FRAME_HEADER_BYTES + body.length);
   const view = view_of(frames);
   let at = 0;
+  let body_at = 0;
   for (let i = 0; i < starts.length; i++) {
     const start = starts[i]!;
-    const end = starts[i + 1] ?? bytes.length;
+    const end = starts[i + 1] ?? ends.length;
     const first_delta = deltas[start]!;
-    let record_at = at + FRAME_HEADER_BYTES;
+    const body_end = ends[end - 1]!;
+    const records_at = at + FRAME_HEADER_BYTES;
+    frames.set(body.subarray(body_at, body_end), records_at);
+    let record_at = records_at;
     for (let each = start; each < end; each++) {
-      const record = bytes[each]!;
       view.setUint32(record_at, deltas[each]! - first_delta, true);
-      view.setUint32(record_at + 4, record.length, true);
-      frames.set(record, record_at + RECORD_HEADER_BYTES);
-      record_at += RECORD_HEADER_BYTES + record.length;
+      record_at = records_at + ends[each]! - body_at;
     }
     const offset = first_offset + BigInt(first_delta);
     write_header(frames, view, at, record_at - at, end - start, synced, offset, log_times_ms[start]!);
     at = record_at;
+    body_at = body_end;
   }
   return frames;
 }

@@ -4,7 +4,7 @@
  */
 import { Problem } from "../events/problem.js";
 import { last_not_above } from "./chain_block.js";
-import { columns_of, type RecordColumns } from "./columns.js";
+import { columns_of, lengths_of, type RecordColumns } from "./columns.js";
 import { LogCorruption } from "./corruption.js";
 import { type Disk, error_code, type ReadFile } from "./disk.js";
 import {
@@ -164,7 +164,7 @@ export class Log {
    */
   append(records: readonly Uint8Array[]): Promise<Appended> {
     if (this.#place.replica) throw new Error(`the log ${this.#place.name} is a replica: use append_replica`);
-    const checked = check_sizes(records);
+    const checked = check_sizes(records.map(({ length }) => length));
     return typeof checked === "number" ? this.#writer.append(records, checked) : Promise.reject(checked);
   }
 
@@ -180,8 +180,9 @@ export class Log {
    */
   append_replica(after: bigint, given: readonly LogRecord[] | RecordColumns): Promise<Appended> {
     if (!this.#place.replica) throw new Error(`the log ${this.#place.name} is no replica: use append`);
-    const records = "bytes" in given ? given : columns_of(given);
-    const checked = check_sizes(records.bytes);
+    if (!("body" in given) && given.length === 0) return Promise.reject(check_sizes([]));
+    const records = "body" in given ? given : columns_of(given);
+    const checked = check_sizes(lengths_of(records));
     if (typeof checked !== "number") return Promise.reject(checked);
     const expected = this.#writer.expected_offset;
     if (after !== expected) {
@@ -336,18 +337,19 @@ function log_frame(chunk: Uint8Array, frame: FrameFacts, at: number): LogFrame {
 }
 
 /** Bytes of all records, or why they cannot be taken. */
-function check_sizes(records: readonly Uint8Array[]): number | Problem {
-  if (records.length === 0) return new Problem("bad_input", "an append without records");
+function check_sizes(lengths: Iterable<number>): number | Problem {
+  let count = 0;
   let bytes = 0;
-  for (const [index, record] of records.entries()) {
-    if (record.length > RECORD_BYTES_MAX) {
-      return new Problem("too_large", `record ${index} has ${record.length} bytes`, {
+  for (const length of lengths) {
+    if (length > RECORD_BYTES_MAX) {
+      return new Problem("too_large", `record ${count} has ${length} bytes`, {
         limit: `${RECORD_BYTES_MAX} bytes a record`,
       });
     }
-    bytes += record.length;
+    count += 1;
+    bytes += length;
   }
-  return bytes;
+  return count === 0 ? new Problem("bad_input", "an append without records") : bytes;
 }
 
 /** Null: each record follows the one before it. */

@@ -4,9 +4,9 @@
  */
 import { join } from "node:path";
 import { Problem } from "../events/problem.js";
-import { next_offset_of, type RecordColumns } from "./columns.js";
+import { ColumnsWriter, next_offset_of, type RecordColumns } from "./columns.js";
 import { error_code, is_out_of_room, type WriteFile } from "./disk.js";
-import { encode_columns, encode_empty_frame, RECORD_HEADER_BYTES, view_of } from "./frame.js";
+import { encode_columns, encode_empty_frame, view_of } from "./frame.js";
 import type { LogState, Place } from "./recovery.js";
 import {
   type FramesPlace,
@@ -96,11 +96,11 @@ export class Writer {
 
   /** `bytes`: of the records, which the caller has checked; there is one at least. Rejects with a Problem. */
   append(records: readonly Uint8Array[] | RecordColumns, bytes: number): Promise<Appended> {
-    const count = "bytes" in records ? records.bytes.length : records.length;
+    const count = "body" in records ? records.ends.length : records.length;
     const weight = bytes + (count + 1) * WAITING_BYTES;
     const refusal = this.#refusal(weight);
     if (refusal !== null) return Promise.reject(refusal);
-    if ("bytes" in records) this.#expected = next_offset_of(records);
+    if ("body" in records) this.#expected = next_offset_of(records);
     this.#waiting_bytes += weight;
     return new Promise((resolve, reject) => {
       this.#queue.push({ records, weight, resolve, reject });
@@ -176,11 +176,9 @@ export class Writer {
   }
 
   async #commit(batch: readonly Waiting[]): Promise<void> {
-    let appended: Appended[];
+    const { placed, appended } = this.#place_records(batch);
     try {
-      const placed = this.#place_records(batch);
-      appended = placed.appended;
-      await this.#write(placed.columns);
+      await this.#write(placed);
     } catch (error) {
       // All that waits goes with it: what was sent behind a refused record would otherwise be in the log before it.
       const refused = [...batch, ...this.#queue.splice(0)];
@@ -195,52 +193,57 @@ export class Writer {
     }
   }
 
-  /** Gives each record its offset and its log time, which never falls. */
-  #place_records(batch: readonly Waiting[]): { columns: RecordColumns; appended: Appended[] } {
-    let { next_offset, log_time_ms } = this.#state;
-    if (!this.#place.replica) log_time_ms = Math.max(log_time_ms, this.#options.now());
-    const first = batch[0]!.records;
-    if (batch.length === 1 && "bytes" in first && never_falls(log_time_ms, first.log_times_ms)) {
-      const { first_offset } = first;
-      const end = { next_offset: next_offset_of(first), log_time_ms: first.log_times_ms.at(-1)! };
-      return { columns: first, appended: [{ first_offset, ...end }] };
-    }
-    const first_offset = "bytes" in first ? first.first_offset : next_offset;
-    const columns: RecordColumns = { first_offset, deltas: [], log_times_ms: [], bytes: [] };
-    const appended: Appended[] = [];
-    for (const { records } of batch) {
-      const own = "bytes" in records ? records : null;
-      const begin = own?.first_offset ?? next_offset;
-      const bytes = own?.bytes ?? (records as readonly Uint8Array[]);
-      const begin_delta = Number(begin - first_offset);
-      for (let i = 0; i < bytes.length; i++) {
-        if (own !== null) log_time_ms = Math.max(log_time_ms, own.log_times_ms[i]!);
-        columns.deltas.push(begin_delta + (own?.deltas[i] ?? i));
-        columns.log_times_ms.push(log_time_ms);
-        columns.bytes.push(bytes[i]!);
+  /** Gives each record its offset and its log time, which never falls. A replica's appends are written one by one. */
+  #place_records(batch: readonly Waiting[]): { placed: RecordColumns[]; appended: Appended[] } {
+    const { next_offset } = this.#state;
+    let { log_time_ms } = this.#state;
+    const own = batch.flatMap(({ records }) => ("body" in records ? [records] : []));
+    if (own.length > 0) {
+      const placed: RecordColumns[] = [];
+      const appended: Appended[] = [];
+      for (const records of own) {
+        const columns = { ...records, log_times_ms: never_falling(log_time_ms, records.log_times_ms) };
+        log_time_ms = columns.log_times_ms.at(-1)!;
+        const { first_offset } = columns;
+        placed.push(columns);
+        appended.push({ first_offset, next_offset: next_offset_of(columns), log_time_ms });
       }
-      next_offset = own === null ? begin + BigInt(bytes.length) : next_offset_of(own);
-      appended.push({ first_offset: begin, next_offset, log_time_ms });
+      return { placed, appended };
     }
-    return { columns, appended };
+    const lists = batch.map(({ records }) => records as readonly Uint8Array[]);
+    log_time_ms = Math.max(log_time_ms, this.#options.now());
+    let count = 0;
+    let bytes = 0;
+    for (const records of lists) {
+      count += records.length;
+      for (const record of records) bytes += record.length;
+    }
+    const writer = new ColumnsWriter(next_offset, count, bytes);
+    let delta = 0;
+    const appended = lists.map((records): Appended => {
+      const first_offset = next_offset + BigInt(delta);
+      for (const record of records) writer.add(delta++, log_time_ms, record, 0, record.length);
+      return { first_offset, next_offset: next_offset + BigInt(delta), log_time_ms };
+    });
+    return { placed: [writer.columns], appended };
   }
 
   /** Makes the records durable and hands them on. Throws a Problem; then nothing of them is in the log. */
-  async #write(columns: RecordColumns): Promise<void> {
+  async #write(placed: readonly RecordColumns[]): Promise<void> {
     if (this.#ended !== null) throw this.#ended;
     const { next_offset, log_time_ms } = this.#state;
-    let bytes = columns.bytes.length * RECORD_HEADER_BYTES;
-    for (const record of columns.bytes) bytes += record.length;
+    const bytes = placed.reduce((sum, { body }) => sum + body.length, 0);
     const segment = await this.#segment_for(bytes);
     const buffers: Uint8Array[] = [];
     // A segment begins with the log's next offset, so that a lost one is never taken for a gap in a replica.
-    if (segment.bytes === 0 && columns.first_offset > next_offset) {
+    if (segment.bytes === 0 && placed[0]!.first_offset > next_offset) {
       buffers.push(encode_empty_frame(next_offset, log_time_ms, 0));
     }
-    buffers.push(encode_columns(columns, segment.bytes));
+    for (const columns of placed) buffers.push(encode_columns(columns, segment.bytes));
+    const last = placed.at(-1)!;
     await this.#make_durable(segment, buffers, {
-      next_offset: next_offset_of(columns),
-      log_time_ms: columns.log_times_ms.at(-1)!,
+      next_offset: next_offset_of(last),
+      log_time_ms: last.log_times_ms.at(-1)!,
       sealed: false,
     });
   }
@@ -376,13 +379,20 @@ export class Writer {
   }
 }
 
-function never_falls(from_ms: number, times_ms: readonly number[]): boolean {
+/** As they are where none is earlier than the one before it; else with that one's instead. */
+function never_falling(from_ms: number, times_ms: Float64Array): Float64Array {
   let before_ms = from_ms;
-  for (const time_ms of times_ms) {
-    if (time_ms < before_ms) return false;
-    before_ms = time_ms;
+  let kept = times_ms;
+  for (let i = 0; i < times_ms.length; i++) {
+    const time_ms = times_ms[i]!;
+    if (time_ms >= before_ms) {
+      before_ms = time_ms;
+      continue;
+    }
+    if (kept === times_ms) kept = times_ms.slice();
+    kept[i] = before_ms;
   }
-  return true;
+  return kept;
 }
 
 function describe(error: unknown): string {

@@ -1,9 +1,16 @@
 // What a partition's replica takes from its topic, and when it says that the topic is another one.
 import type { Batch, KafkaMessage } from "kafkajs";
 import { describe, expect, test } from "vitest";
+import type { FetchedRecord } from "#services/kafka/record_batch.js";
 import { Replica, type ReplicaLog, type ReplicaOptions } from "#services/kafka/replica.js";
 import type { RecordColumns } from "#services/log/columns.js";
-import { type LogRecord, RECORD_BYTES_MAX } from "#services/log/frame.js";
+import {
+  encode_columns,
+  frames_of,
+  type LogRecord,
+  RECORD_BYTES_MAX,
+  records_of,
+} from "#services/log/frame.js";
 
 const SECOND_MS = 1_000;
 
@@ -18,17 +25,13 @@ class FakeLog implements ReplicaLog {
     return (this.records.at(-1)?.offset ?? -1n) + 1n;
   }
 
-  async append(_after: bigint, records: RecordColumns): Promise<void> {
+  async append(_after: bigint, given: RecordColumns): Promise<void> {
+    // As where it is another thread's: their memory is gone.
+    const memory = [given.deltas, given.log_times_ms, given.ends, given.body].map(({ buffer }) => buffer);
+    const records = structuredClone(given, { transfer: memory as ArrayBuffer[] });
     await this.gate;
     if (this.failure !== null) throw this.failure;
-    const { first_offset, deltas, log_times_ms, bytes } = records;
-    for (const [i, delta] of deltas.entries()) {
-      this.records.push({
-        offset: first_offset + BigInt(delta),
-        log_time_ms: log_times_ms[i]!,
-        bytes: bytes[i]!,
-      });
-    }
+    for (const frame of frames_of(encode_columns(records, 0))) this.records.push(...records_of(frame));
   }
 
   async bytes_at(offset: bigint): Promise<Uint8Array | null> {
@@ -138,7 +141,7 @@ describe("records", () => {
   });
 
   test("copied from another log have the times that they had there", async () => {
-    const copied_time = (message: KafkaMessage) => (message.offset === "0" ? 77 : null);
+    const copied_time = ({ offset }: FetchedRecord) => (offset === 0 ? 77 : null);
     const { log, replica } = world({}, { copied_time });
     await replica.take(batch(0, { 0: "a", 1: "b" }));
     await settled();

@@ -4,6 +4,7 @@ import { Problem } from "#services/events/problem.js";
 import type { FetchedPartition, Fetcher } from "#services/kafka/fetcher.js";
 import type { ReplicaMessage } from "#services/kafka/replica_protocol.js";
 import { ReplicaShard, type ReplicaShardOptions } from "#services/kafka/replica_shard.js";
+import { columns_of } from "#services/log/columns.js";
 import { LogCorruption } from "#services/log/corruption.js";
 import type { Shard } from "#services/registry/shard.js";
 
@@ -41,7 +42,7 @@ async function told_of({ error, ended, broken }: Refuses): Promise<{ broken: unk
   } as unknown as ReplicaShardOptions);
   expect(await shard.hold({ partition: 4, begins_anywhere: false, migrated_to: null })).toBeNull();
   const { log: fed, failed } = held[0]!;
-  const records = { first_offset: 0n, deltas: [0], log_times_ms: [1], bytes: [Buffer.from("a")] };
+  const records = columns_of([{ offset: 0n, log_time_ms: 1, bytes: Buffer.from("a") }]);
   await fed.append(0n, records).catch(failed);
   return { broken: messages.flatMap((message) => ("broken" in message ? [message.broken] : [])), asked };
 }

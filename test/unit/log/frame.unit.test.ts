@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { RECORD_HEADER_BYTES } from "#services/log/columns.js";
 import {
   check_frame,
   encode_empty_frame,
@@ -9,7 +10,6 @@ import {
   type FrameFacts,
   type LogRecord,
   RECORD_BYTES_MAX,
-  RECORD_HEADER_BYTES,
   records_of,
   view_of,
 } from "#services/log/frame.js";
