@@ -189,7 +189,7 @@ class Reader {
   }
 
   headers(): Record<string, Buffer> {
-    const headers: Record<string, Buffer> = {};
+    const headers: Record<string, Buffer> = Object.create(null);
     for (let left = this.varint(); left > 0; left--) {
       const name = this.#take(this.varint()).toString();
       headers[name] = this.#take(Math.max(0, this.varint()));

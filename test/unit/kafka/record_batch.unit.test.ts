@@ -24,10 +24,12 @@ const decompress = (attributes: number, bytes: Buffer) =>
   lookupCodecByAttributes(attributes).decompress(bytes);
 
 const bytes_or_none = fc.option(fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes)));
+/** kafkajs takes what every object has, such as `valueOf`, for a header that came before. */
+const header_name = fc.string({ maxLength: 20 }).map((name) => `x${name}`);
 const record = fc.record({
   key: bytes_or_none,
   value: bytes_or_none,
-  headers: fc.dictionary(fc.string({ minLength: 1, maxLength: 20 }), fc.string({ maxLength: 20 }), {
+  headers: fc.dictionary(header_name, fc.string({ maxLength: 20 }), {
     maxKeys: 3,
   }),
   timestampDelta: fc.integer({ min: -(2 ** 33), max: 2 ** 40 }),
