@@ -19,13 +19,13 @@ interface RecordLimits {
   events: number;
 }
 /** A frame of one record has about 16 KiB. */
-const LOG_LIMITS: RecordLimits = { bytes: 16_000, events: RECORD_EVENTS_MAX };
+export const LOG_LIMITS: RecordLimits = { bytes: 16_000, events: RECORD_EVENTS_MAX };
 /** As much as one request takes. */
 const BATCH_LIMITS: RecordLimits = { bytes: RECORD_BYTES_MAX - EVENT_BYTES_MAX, events: RECORD_EVENTS_MAX };
 
 const BASES = 60;
 const KERNELS = 12;
-const ARCH = "x86_64";
+export const ARCH = "x86_64";
 /** Not loaded, enabling, enabled, disabling, lingering: one patch of every host goes round and round. */
 const STEPS = 5;
 /** Realistic data, D1: so many different configurations, of which hosts have one each by Zipf's law. */
@@ -52,18 +52,18 @@ export interface Pieces {
   bytes: number;
 }
 
-function varint(value: number): number[] {
+export function varint(value: number): number[] {
   const bytes: number[] = [];
   for (; value >= 128; value = Math.floor(value / 128)) bytes.push((value % 128) | 128);
   bytes.push(value);
   return bytes;
 }
 
-function field(number: number, type: number, payload: number[]): number[] {
+export function field(number: number, type: number, payload: number[]): number[] {
   return [...varint(number * 8 + type), ...(type === BYTES ? varint(payload.length) : []), ...payload];
 }
 
-function text(number: number, value: string): number[] {
+export function text(number: number, value: string): number[] {
   return field(number, BYTES, [...Buffer.from(value)]);
 }
 
@@ -80,7 +80,7 @@ function name_going_round(base: number): string {
   return `livepatch_cve_2026_${1000 + base}`;
 }
 
-function stack_entry(name: string, phase: number): number[] {
+export function stack_entry(name: string, phase: number): number[] {
   return field(6, BYTES, [...field(1, BYTES, text(1, name)), ...field(2, VARINT, [phase])]);
 }
 
@@ -126,7 +126,7 @@ function zipf_table(): Uint16Array {
 }
 
 /** Gathers events into records. */
-class RecordWriter {
+export class RecordWriter {
   readonly #limits: RecordLimits;
   readonly #take: (record: Uint8Array, time_ms: number) => void;
   readonly #bytes: Uint8Array;
@@ -185,7 +185,7 @@ class RecordWriter {
 }
 
 /** Gathers records into frames of one each, frames into pieces. */
-class PieceWriter {
+export class PieceWriter {
   readonly pieces: Uint8Array[] = [];
   bytes_written = 0;
   next_offset: bigint;

@@ -8,6 +8,7 @@ import { check_figure } from "./check.js";
 import { file_system_of } from "./directory.js";
 import { FOLD_FIGURES, fold_figures } from "./fold.js";
 import { HISTORY_FIGURES, history_figure } from "./history.js";
+import { HOSTILE_FIGURES, hostile_figures } from "./hostile_check.js";
 import { ingest_figures } from "./ingest.js";
 import { KAFKA_FIGURES, kafka_figures } from "./kafka/kafka_figures.js";
 import type { Figure } from "./measure.js";
@@ -20,6 +21,7 @@ const ON_DISK = ["append", "append-one", "ingest", "past"];
 const FIGURES = [
   ...FOLD_FIGURES,
   "check",
+  ...HOSTILE_FIGURES,
   ...REPLAY_FIGURES,
   ...RESTART_FIGURES,
   ...HISTORY_FIGURES,
@@ -85,6 +87,7 @@ if (FOLD_FIGURES.some((name) => wanted.has(name))) {
   figures.push(...folded.filter((figure) => wanted.has(figure.name)));
 }
 if (wanted.has("check")) figures.push(check_figure(hosts));
+if (HOSTILE_FIGURES.some((name) => wanted.has(name))) figures.push(...(await hostile_figures(hosts)));
 if (REPLAY_FIGURES.some((name) => wanted.has(name))) {
   const replayed = await replay_figures(hosts, events);
   figures.push(...replayed.filter((figure) => wanted.has(figure.name)));

@@ -1,5 +1,6 @@
 // Checks (RULES C): configurations, not hosts, are judged; hosts are counted by their configuration. Configurations
-// with the same outcome share it, so that an answer is as long as there are different outcomes.
+// with the same outcome share it, so that an answer is as long as there are different outcomes. Of those that differ in
+// nothing that the rules look at, scan.ts has one judged for all.
 import {
   AMBIGUOUS,
   built_for_other_kernel,
@@ -17,7 +18,6 @@ import {
 } from "./catalog";
 import { first_conflict } from "./compatibility";
 import {
-  configuration_count,
   DISABLING,
   DISPUTED,
   ENABLED,
@@ -25,7 +25,6 @@ import {
   FORCED,
   FTRACE_OFF,
   GAP,
-  hosts_of,
   KNOWLEDGE_SHIFT,
   LIVEPATCHING_MASK,
   MODULES_DISABLED,
@@ -40,6 +39,7 @@ import { murmur64 } from "./hash";
 import { find_string } from "./strings";
 import { take_directory, take_pages } from "./memory";
 import { minute_of } from "./minutes";
+import { begin_scan, scan, start_scan } from "./scan";
 import { find, installed_patch, kernel, kernel_count, page_for } from "./tables";
 
 // Verdicts in their order of precedence within a reason's group; services/core/codes.ts has the names.
@@ -85,9 +85,11 @@ const UNRESOLVED: u32 = 16;
 /** The candidate itself is what the catalog does not tell of. */
 const CANDIDATE_UNKNOWN: u32 = 32;
 /** Whoever fits here would replace what is on the stack of `sample`. */
-const REPLACES: u32 = 64;
+export const REPLACES: u32 = 64;
 /** Of several outcomes: what they differ in is left out. */
 const MERGED: u32 = 128;
+/** Of one that is judged: its outcome, or that there is no memory; or that what is replaced is too much to tell apart. */
+export const TELL_LESS: u32 = NONE - 1;
 /** In what these tell of, outcomes may differ without end. */
 const DIFFERING: u32 = HAS_CONFLICT | UNRESOLVED | REPLACES;
 
@@ -122,13 +124,17 @@ export let outcome_count: u32 = 0;
 let outcome_index: usize = 0;
 const INDEX_MASK: u32 = (1 << 16) - 1;
 // By configuration: its outcome.
-let by_configuration: usize = 0;
+export let by_configuration: usize = 0;
 const BY_CONFIGURATION_PER_PAGE_SHIFT: u32 = 14;
+/** It is filled in: only who asks for hosts needs it. */
+let is_placed: bool = false;
+/** Outcomes tell what would be replaced. */
+let tells_replaced: bool = true;
 
 // By kernel: the candidate's manifest there, or one of these.
 const NOT_BUILT_FOR: u32 = MISSING;
 const SEVERAL: u32 = AMBIGUOUS;
-let candidates: usize = 0;
+export let candidates: usize = 0;
 const CANDIDATES_PER_PAGE_SHIFT: u32 = 14;
 
 // First conflicts of (candidate, installed manifest) pairs, + 2; 0: not looked at yet. Rows by the candidate's order
@@ -146,7 +152,7 @@ export function start_check(): bool {
   outcome_index = take_pages(4);
   by_configuration = take_directory((1 << 26) >> BY_CONFIGURATION_PER_PAGE_SHIFT);
   candidates = take_directory((1 << 18) >> CANDIDATES_PER_PAGE_SHIFT);
-  return outcomes != 0 && outcome_index != 0 && by_configuration != 0 && candidates != 0;
+  return outcomes != 0 && outcome_index != 0 && by_configuration != 0 && candidates != 0 && start_scan();
 }
 
 @inline
@@ -155,17 +161,18 @@ export function outcome(i: u32): Outcome {
 }
 
 @inline
-function paged(directory: usize, i: u32): usize {
+export function paged(directory: usize, i: u32): usize {
   return <usize>load<u32>(directory + (<usize>(i >> 14) << 2)) + (<usize>(i & 16383) << 2);
 }
 
+/** After `place_outcomes`. */
 @inline
 export function outcome_of_configuration(id: u32): u32 {
   return load<u32>(paged(by_configuration, id));
 }
 
 // The candidate: its name in the fold's strings (0: on no host), and the build asked for in the catalog's.
-let candidate_name: u32 = 0;
+export let candidate_name: u32 = 0;
 let candidate_build_id: u32 = 0;
 
 /** For each kernel, the manifest of the candidate that fits it. */
@@ -192,7 +199,7 @@ const row_manifests: usize = memory.data(4 * 256, 8);
 const ROWS_MAX: u32 = 256;
 
 /** The first conflict with an installed manifest; -1: none. */
-function conflict_with(candidate: u32, installed: u32): i32 {
+export function conflict_with(candidate: u32, installed: u32): i32 {
   let row: u32 = 0;
   while (row < rows && load<u32>(row_manifests + (<usize>row << 2)) != candidate) row++;
   if (pairs == 0 || row == ROWS_MAX || (row + 1) * <u64>manifest_count > PAIRS_MAX) {
@@ -310,6 +317,10 @@ function judge(words: usize): void {
   if (flags & FORCED) draft.warnings |= <u8>WARN_FORCED;
   if (patch.irreversible) draft.warnings |= <u8>WARN_IRREVERSIBLE;
   if (!patch.replace || stack_count == 0) return;
+  if (!tells_replaced) {
+    draft.bits = <u8>MERGED;
+    return;
+  }
   draft.bits = <u8>REPLACES;
   let hash: u32 = stack_count;
   for (let i: u32 = 0; i < stack_count; i++) {
@@ -363,14 +374,26 @@ function intern_draft(configuration: u32): u32 {
       return outcome_count - 1;
     }
     if (is_plain) return NONE;
-    // Too many different ones: what would be replaced, who holds what, and what is missing is no longer told apart.
-    draft.replaces = 0;
+    if (draft.bits & REPLACES) return TELL_LESS;
+    // Too many different ones: who holds what, and what is missing, is no longer told apart.
     draft.bits = <u8>MERGED;
     draft.subject = NONE;
     draft.state = 0;
     draft.held = 0;
     draft.offered = 0;
   }
+}
+
+/** The outcome of one configuration; NONE or TELL_LESS. */
+export function judge_configuration(id: u32): u32 {
+  judge(words_of(id));
+  return intern_draft(id);
+}
+
+function judge_all(): u32 {
+  outcome_count = 0;
+  memory.fill(outcome_index, 0, <usize>(INDEX_MASK + 1) << 2);
+  return scan(false);
 }
 
 /**
@@ -380,26 +403,34 @@ function intern_draft(configuration: u32): u32 {
 export function check(name: usize, name_bytes: u32, build_id: usize, build_id_bytes: u32): u32 {
   outcome_count = 0;
   rows = 0;
-  memory.fill(outcome_index, 0, <usize>(INDEX_MASK + 1) << 2);
+  is_placed = false;
+  tells_replaced = true;
   if (pairs == 0) pairs = take_pages(PAIRS_MAX / 16384);
   candidate_name = find(name, name_bytes);
   candidate_build_id = find_string(names, build_id, build_id_bytes);
   const known = find_string(names, name, name_bytes);
-  if (!resolve_all() || !find_candidates(known, build_id_bytes != 0)) return NONE;
-  for (let id: u32 = 0; id < configuration_count; id++) {
-    const words = words_of(id);
-    if (words == 0) continue;
-    if (!page_for(by_configuration, id, BY_CONFIGURATION_PER_PAGE_SHIFT)) return NONE;
-    judge(words);
-    const mine = intern_draft(id);
-    if (mine == NONE) return NONE;
-    store<u32>(paged(by_configuration, id), mine);
-    outcome(mine).hosts += hosts_of(id);
+  if (!resolve_all() || !find_candidates(known, build_id_bytes != 0) || !begin_scan()) return NONE;
+  let judged = judge_all();
+  if (judged == TELL_LESS) {
+    // Some of what is replaced would be told of some of its hosts only.
+    tells_replaced = false;
+    judged = judge_all();
   }
-  return outcome_count;
+  return judged == NONE ? NONE : outcome_count;
 }
 
-/** Counts, beside each outcome, its hosts that were last heard of before `minute`. After `check`. */
+/** Puts beside each configuration its outcome of the last check; false where memory has no room for it. */
+export function place_outcomes(): bool {
+  if (!is_placed) is_placed = scan(true) != NONE;
+  return is_placed;
+}
+
+/** Makes room for the outcomes of a block of configurations. */
+export function page_for_outcomes(id: u32): bool {
+  return page_for(by_configuration, id, BY_CONFIGURATION_PER_PAGE_SHIFT);
+}
+
+/** Counts, beside each outcome, its hosts that were last heard of before `minute`. After `place_outcomes`. */
 export function count_aged(minute: u32): void {
   for (let i: u32 = 0; i < outcome_count; i++) outcome(i).aged = 0;
   for (let i: u32 = 0; i < host_count; i++) {

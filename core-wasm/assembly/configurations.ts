@@ -4,6 +4,7 @@
 //   u32 kernel | u32 flags | u32 stack_count + (lingering_count << 16) | stack words | lingering words
 //   stack word     = installed patch << 2 | phase
 //   lingering word = installed patch << 1 | pinned, sorted by name so that equal sets are equal bytes
+import { clear_columns, host_cell, put_columns, start_columns } from "./columns";
 import { HashIndex, first, insert, next, remove, slot_tag, slot_value, start_index } from "./hash_index";
 import { tag_of } from "./hash";
 import { kept } from "./kept";
@@ -145,7 +146,7 @@ export function add_lingering(installed: u32, pinned: u32): void {
 class Entry {
   /** 0: free; then `tag` is the next free entry of all + 1. */
   words: u32;
-  hosts: u32;
+  reserved: u32;
   tag: u32;
   /** Tells it from all others that had the id; 0: free, or one of those after the first 2^32-1. */
   serial: u32;
@@ -171,7 +172,7 @@ export function start_configurations(): bool {
   next_serial = 1;
   start_arena(arena);
   memory.fill(free_places, 0, 4 * 128);
-  return entries != 0 && start_index(index, 17);
+  return entries != 0 && start_columns() && start_index(index, 17);
 }
 
 export function keep_configurations(): void {
@@ -198,7 +199,7 @@ export function words_of(id: u32): usize {
 /** Exact at every instant. */
 @inline
 export function hosts_of(id: u32): u32 {
-  return entry(id).hosts;
+  return load<u32>(host_cell(id));
 }
 
 /** Never of two configurations but 0, which says nothing. */
@@ -210,7 +211,8 @@ export function serial_of(id: u32): u32 {
 /** A host joins a configuration that there is. */
 @inline
 export function join_configuration(id: u32): void {
-  entry(id).hosts++;
+  const hosts = host_cell(id);
+  store<u32>(hosts, load<u32>(hosts) + 1);
 }
 
 /** Takes a configuration apart to be worked on. */
@@ -263,7 +265,7 @@ export function close_configuration(): u32 {
     const known = entry(value - 1);
     // Different counts differ in the third word, so that no more than the shorter one is read.
     if (load<u32>(known.words, 8) == load<u32>(packed, 8) && same_bytes(known.words, packed, bytes)) {
-      known.hosts++;
+      join_configuration(value - 1);
       return value - 1;
     }
   }
@@ -273,14 +275,17 @@ export function close_configuration(): u32 {
     id = configuration_count;
     if (id == CONFIGURATIONS_MAX || !page_for(entries, id, ENTRIES_PER_PAGE_SHIFT)) return NO_ROOM;
   }
+  if (!put_columns(id, kernel_id, flags, stack, stack_count, lingering_count)) return NO_ROOM;
   const place = take_place(capacity_for(count));
-  if (place == 0 || !insert(index, tag, id)) return NO_ROOM;
+  if (place == 0 || !insert(index, tag, id)) {
+    clear_columns(id);
+    return NO_ROOM;
+  }
   if (free_entry != 0) free_entry = entry(id).tag;
   else configuration_count = id + 1;
   memory.copy(place, packed, bytes);
   const fresh = entry(id);
   fresh.words = <u32>place;
-  fresh.hosts = 1;
   fresh.tag = tag;
   fresh.serial = next_serial;
   // No number comes twice: after the last one, all have 0.
@@ -291,8 +296,11 @@ export function close_configuration(): u32 {
 
 /** A host leaves the configuration. */
 export function leave_configuration(id: u32): void {
+  const hosts = load<u32>(host_cell(id)) - 1;
+  store<u32>(host_cell(id), hosts);
+  if (hosts != 0) return;
   const left = entry(id);
-  if (--left.hosts != 0) return;
+  clear_columns(id);
   let slot = first(index, left.tag);
   while (slot_value(slot) != id + 1) slot = next(slot);
   remove(slot);

@@ -214,7 +214,7 @@ function count_anomalies(anomalies: u32): void {
 /** A new slot of an index, with its part of a segment that splits. */
 const SLOT_BYTES: u64 = 128;
 /** The worst that an event can need: a new host, a new configuration, a new minute. */
-const EVENT_BYTES: u64 = 64 + 4 + 256 + SLOT_BYTES + 16 + 4 * 324 + SLOT_BYTES + MINUTES_PAGE_BYTES;
+const EVENT_BYTES: u64 = 64 + 4 + 256 + SLOT_BYTES + 16 + 4 * 324 + 40 + SLOT_BYTES + MINUTES_PAGE_BYTES;
 /** One that says UNREADABLE puts all that is installed on another kernel. */
 const ENTRIES_MAX: u64 = STACK_MAX + LINGERING_MAX;
 const UNREADABLE_BYTES: u64 = ENTRIES_MAX * (16 + SLOT_BYTES);
@@ -225,7 +225,8 @@ const RESERVE_BYTES: u64 = 4 << 20;
 
 /** Whether `count` events surely fit; what a check needs of memory stays free too. */
 function has_room(count: u64, unreadable: u64, record_bytes: u64, kept_bytes: u64 = 0): bool {
-  const check_pages: u64 = (configuration_count >> 14) + (installed_count >> 12) + (kernel_count >> 14);
+  const check_pages: u64 =
+    (configuration_count >> 14) + (configuration_count >> 15) + (installed_count >> 12) + (installed_count >> 15) + (kernel_count >> 14);
   const bytes =
     count * EVENT_BYTES +
     unreadable * UNREADABLE_BYTES +

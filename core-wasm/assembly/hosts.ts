@@ -70,6 +70,14 @@ function column_at(i: u32): usize {
   );
 }
 
+/** Hosts in a page of the column of configurations. */
+export const HOSTS_PER_BLOCK: u32 = 1 << COLUMN_PER_PAGE_SHIFT;
+
+@inline
+export function column_block(block: u32): usize {
+  return load<u32>(column + (<usize>block << 2));
+}
+
 @inline
 export function configuration_of(i: u32): u32 {
   return load<u32>(column_at(i));

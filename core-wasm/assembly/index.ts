@@ -7,6 +7,7 @@ import {
   outcome_count as check_outcomes,
   outcome_of_configuration,
   outcomes as check_outcome_table,
+  place_outcomes as put_outcomes,
   start_check,
 } from "./check";
 import {
@@ -60,6 +61,7 @@ import { tag_of } from "./hash";
 import { keep_hash_indexes } from "./hash_index";
 import { put_host_facts } from "./host_facts";
 import { previous_holder as find_previous_holder, version_at as find_version } from "./host_states";
+import { page_next, put_hosts_bitmap, put_hosts_page, start_hosts_found, want_outcomes as want_hosts_of } from "./hosts_found";
 import { configuration_of, find_host_from, host_count as hosts_known, host_slot, keep_hosts, start_hosts } from "./hosts";
 import { begin_keeping, kept_to } from "./kept";
 import { is_uncertain as is_host_uncertain, keep_losses, mark_losses, start_losses, uncertain_count as uncertain } from "./losses";
@@ -122,6 +124,7 @@ export function start(partition: u32, partitions: u32, limit_pages: u32, seed: u
   if (!start_buffers() || !start_fold(partition, partitions)) return false;
   buffers_to_here();
   if (!start_transitions() || !start_check()) return false;
+  start_hosts_found();
   own_from_here();
   return (
     start_tables(seed) && start_configurations() && start_hosts() && start_losses() && start_catalog(seed)
@@ -365,6 +368,10 @@ export function manifest_count(): u32 {
 export function check(name_bytes: u32, build_id_bytes: u32): u32 {
   return run_check(input_address, name_bytes, input_address + name_bytes, build_id_bytes);
 }
+/** Before hosts of the last check are asked for; false where there is no room. */
+export function place_outcomes(): bool {
+  return put_outcomes();
+}
 export function check_age(minute: u32): void {
   count_aged(minute);
 }
@@ -378,25 +385,20 @@ export function outcome_of_host(host: u32): u32 {
   return outcome_of_configuration(configuration_of(host));
 }
 
-let page_next: u32 = 0;
-
-/**
- * After `check`: writes pairs (host, outcome) to the output, from host `first` on, of hosts whose outcome has a 1 in
- * the input's bytes, at most `count_max`; the number of pairs. `hosts_page_next` says where to go on.
- */
+/** After `place_outcomes` (hosts_found.ts has the rest): pairs to the output, of outcomes with a 1 in the input's bytes. */
 export function hosts_page(first: u32, count_max: u32): u32 {
-  let count: u32 = 0;
-  let i = first;
-  for (; i < hosts_known && count < count_max; i++) {
-    const outcome = outcome_of_configuration(configuration_of(i));
-    if (load<u8>(input_address + outcome) == 0) continue;
-    store<u32>(output_address + (<usize>count << 3), i);
-    store<u32>(output_address + (<usize>count << 3), outcome, 4);
-    count++;
-  }
-  page_next = i;
-  return count;
+  return put_hosts_page(first, count_max, input_address, output_address);
 }
 export function hosts_page_next(): u32 {
   return page_next;
+}
+/** After `place_outcomes`: takes a byte for each outcome from the input, for `hosts_bitmap`; false where there is no room. */
+export function want_outcomes(): bool {
+  return want_hosts_of(input_address);
+}
+/** Hosts from block `first` on, of 16,384 each, as bits in the output; how many bytes. */
+export function hosts_bitmap(first: u32, blocks: u32): u32 {
+  let bytes: u32 = 0;
+  for (let i: u32 = 0; i < blocks; i++) bytes += put_hosts_bitmap(first + i, output_address + bytes);
+  return bytes;
 }

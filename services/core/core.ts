@@ -47,6 +47,8 @@ const INDEX_BITS = 14n;
 const INDEX_MASK = (1n << INDEX_BITS) - 1n;
 const OUTCOME_BYTES = 40;
 const CHECK_OUTCOME_BYTES = 64;
+/** Of a bitmap: 16,384 hosts. */
+const BITMAP_BLOCK_BYTES = 2048;
 const PAGE_BYTES = 65536;
 const ZERO_PAGE = new Uint8Array(PAGE_BYTES);
 /** 2^32 less a reserve, so that no address wraps. */
@@ -483,11 +485,18 @@ export class Core {
 
   /** Counts `aged` beside each outcome of the last check, which is returned anew. */
   age_check(minute: number): CheckOutcome[] {
+    this.#place_outcomes();
     this.#core.check_age(Math.max(0, minute));
     return Array.from({ length: this.#core.check_outcome_count() }, (_, i) => this.#check_outcome(i));
   }
 
+  /** What is found of hosts is by their configurations, which a check alone only counts. */
+  #place_outcomes(): void {
+    if (!this.#core.place_outcomes()) throw new Error("no memory for the check");
+  }
+
   outcome_of_host(host: number): number {
+    this.#place_outcomes();
     return this.#core.outcome_of_host(host);
   }
 
@@ -497,6 +506,7 @@ export class Core {
     wanted: boolean[],
     count_max: number,
   ): { hosts: [number, number][]; next: number } {
+    this.#place_outcomes();
     this.input(wanted.length).set(wanted.map(Number));
     const room = Math.min(count_max, this.#core.output_bytes() / 8);
     const count = this.#core.hosts_page(first, room);
@@ -507,6 +517,20 @@ export class Core {
       view.getUint32(output + i * 8 + 4, true),
     ]);
     return { hosts, next: this.#core.hosts_page_next() };
+  }
+
+  /** A bit for each host, the lowest of a byte first: whether its outcome of the last check is wanted. */
+  hosts_bitmap(wanted: boolean[]): Uint8Array {
+    this.#place_outcomes();
+    this.input(wanted.length).set(wanted.map(Number));
+    if (!this.#core.want_outcomes()) throw new Error("no memory for the hosts of a check");
+    const bits = new Uint8Array(Math.ceil(this.host_count / 8));
+    const blocks = Math.floor(this.#core.output_bytes() / BITMAP_BLOCK_BYTES);
+    for (let at = 0; at < bits.length; at += blocks * BITMAP_BLOCK_BYTES) {
+      const bytes = this.#core.hosts_bitmap(at / BITMAP_BLOCK_BYTES, blocks);
+      bits.set(this.#memory.bytes(address(this.#core.output()), bytes), at);
+    }
+    return bits;
   }
 
   #check_outcome(i: number): CheckOutcome {

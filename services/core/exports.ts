@@ -64,7 +64,10 @@ export interface CoreExports {
   check_age(minute: number): void;
   check_outcome_count(): number;
   check_outcome_at(): number;
+  place_outcomes(): number;
   outcome_of_host(host: number): number;
   hosts_page(first: number, count_max: number): number;
   hosts_page_next(): number;
+  want_outcomes(): number;
+  hosts_bitmap(first_block: number, blocks: number): number;
 }

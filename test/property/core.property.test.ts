@@ -300,6 +300,10 @@ function expect_same_check(
     of.outcome_of_host(host),
   ]).filter(([, outcome]) => wanted[outcome]);
   expect(paged).toEqual(expected);
+  const bits = of.hosts_bitmap(wanted);
+  expect(bits).toHaveLength(Math.ceil(of.host_count / 8));
+  const marked = Array.from({ length: 8 * bits.length }, (_, host) => (bits[host >> 3]! >> (host & 7)) & 1);
+  expect(marked.flatMap((bit, host) => (bit === 1 ? [host] : []))).toEqual(expected.map(([host]) => host));
 }
 
 /** What the catalog tells of each patch of a host's stack, and the states that they hold. */

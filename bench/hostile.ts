@@ -1,0 +1,135 @@
+/**
+ * Hostile data, D2: every host has a configuration of its own, a stack of five patches of one state each, from 64 states
+ * in 16 versions.
+ */
+import type { Core, CoreManifest } from "../services/core/core.js";
+import {
+  ARCH,
+  field,
+  LOG_LIMITS,
+  PieceWriter,
+  RecordWriter,
+  START_MS,
+  stack_entry,
+  text,
+  varint,
+} from "./data.js";
+import { random_from } from "./random.js";
+
+export const STATES = 64;
+export const VERSIONS = 16;
+export const STACK = 5;
+const SEED = 20261126;
+const RELEASE = "6.12.40-cloud-amd64";
+const ENABLED = 2;
+const OBSERVED_FIELD = 16;
+const HEADER_BYTES = 4;
+const BYTES = 2;
+const VARINT = 0;
+
+/** A candidate by the version that it offers of each state; 0: it lacks the state. */
+export interface HostileCandidate {
+  name: string;
+  replace: boolean;
+  offered: number[];
+}
+
+/** Of each about half of the hosts are refused. */
+export const HOSTILE_CANDIDATES: readonly HostileCandidate[] = [
+  {
+    name: "livepatch_over",
+    replace: false,
+    offered: Array.from({ length: STATES }, (_, i) => (i % 8 === 3 ? 0 : 14)),
+  },
+  {
+    name: "livepatch_instead",
+    replace: true,
+    offered: Array.from({ length: STATES }, (_, i) => (i % 32 === 7 ? 0 : 15)),
+  },
+];
+
+const name_of = (state: number, version: number) => `livepatch_s${state}_v${version}`;
+
+export function hostile_manifests(): CoreManifest[] {
+  const manifest = (
+    name: string,
+    replace: boolean,
+    states: [id: number, version: number][],
+  ): CoreManifest => ({
+    ...{ name, kernel_release: RELEASE, arch: ARCH, build_id: new Uint8Array(0), replace },
+    ...{ states_unknown: false, irreversible: false, signed: false },
+    states: states.map(([id, version]) => ({ id: BigInt(id), version })),
+  });
+  const installed = Array.from({ length: STATES * VERSIONS }, (_, i) => {
+    const [state, version] = [1 + Math.floor(i / VERSIONS), 1 + (i % VERSIONS)];
+    return manifest(name_of(state, version), false, [[state, version]]);
+  });
+  const candidates = HOSTILE_CANDIDATES.map(({ name, replace, offered }) =>
+    manifest(
+      name,
+      replace,
+      offered.flatMap((version, i) => (version === 0 ? [] : [[1 + i, version] as [number, number]])),
+    ),
+  );
+  return [...installed, ...candidates];
+}
+
+/** By place in the stack, then by host: (state - 1) << 8 | version. */
+export function hostile_stacks(hosts: number): Uint16Array[] {
+  const random = random_from(SEED);
+  const columns = Array.from({ length: STACK }, () => new Uint16Array(hosts));
+  const seen = new Uint8Array(STATES);
+  for (let host = 0; host < hosts; host++) {
+    // Five states that differ: a stack has no name twice.
+    seen.fill(0);
+    for (const column of columns) {
+      let state = random() % STATES;
+      while (seen[state] === 1) state = (state + 1) % STATES;
+      seen[state] = 1;
+      column[host] = (state << 8) | (1 + (random() % VERSIONS));
+    }
+  }
+  return columns;
+}
+
+/** Folds an Observed of each host. */
+export function fold_hostile(core: Core, stacks: readonly Uint16Array[]): void {
+  const hosts = stacks[0]!.length;
+  const entries = Array.from({ length: STATES * 256 }, (_, packed) =>
+    Uint8Array.from(stack_entry(name_of(1 + (packed >> 8), packed & 255), ENABLED)),
+  );
+  const begin = Uint8Array.from([
+    ...text(1, RELEASE),
+    ...text(2, ARCH),
+    ...field(3, BYTES, Array<number>(16).fill(7)),
+    ...field(5, VARINT, [1]),
+  ]);
+  const pieces = new PieceWriter(0n);
+  const fold = () => {
+    for (const piece of pieces.pieces.splice(0)) {
+      if (core.fold_frames(piece, false) !== "folded")
+        throw new Error("the partition is full: give fewer --hosts");
+    }
+  };
+  const writer = new RecordWriter(LOG_LIMITS, (record, time_ms) => {
+    pieces.record(record, time_ms);
+    fold();
+  });
+  // Its field's number and its length, of two bytes, come first.
+  const observed = new Uint8Array(1024);
+  observed.set(varint(OBSERVED_FIELD * 8 + BYTES));
+  observed.set(begin, HEADER_BYTES);
+  for (let host = 0; host < hosts; host++) {
+    let at = HEADER_BYTES + begin.length;
+    for (const column of stacks) {
+      const entry = entries[column[host]!]!;
+      observed.set(entry, at);
+      at += entry.length;
+    }
+    observed.set(varint(at - HEADER_BYTES), HEADER_BYTES - 2);
+    writer.event(host, host + 1, 1, 1, START_MS, observed.subarray(0, at));
+  }
+  writer.end(START_MS);
+  pieces.end();
+  fold();
+}

@@ -1,0 +1,86 @@
+// After a check: which hosts have an outcome that is wanted, as a list or as a bitmap.
+import { by_configuration, outcome_of_configuration, paged } from "./check";
+import { BLOCK_SHIFT } from "./columns";
+import { configuration_count, words_of } from "./configurations";
+import { column_block, configuration_of, host_count, HOSTS_PER_BLOCK } from "./hosts";
+import { take_pages } from "./memory";
+
+// By configuration: 1 where its outcome is wanted. Read four bytes at a time.
+let wanted_configurations: usize = 0;
+let wanted_pages: u32 = 0;
+
+export function start_hosts_found(): void {
+  wanted_configurations = 0;
+  wanted_pages = 0;
+}
+
+export let page_next: u32 = 0;
+
+/**
+ * Writes pairs (host, outcome) from host `first` on, of hosts whose outcome has a 1 in the bytes at `wanted`, at most
+ * `count_max`; the number of pairs. `page_next` says where to go on.
+ */
+export function put_hosts_page(first: u32, count_max: u32, wanted: usize, into: usize): u32 {
+  let count: u32 = 0;
+  let i = first;
+  for (; i < host_count && count < count_max; i++) {
+    const outcome = outcome_of_configuration(configuration_of(i));
+    if (load<u8>(wanted + outcome) == 0) continue;
+    store<u32>(into + (<usize>count << 3), i);
+    store<u32>(into + (<usize>count << 3), outcome, 4);
+    count++;
+  }
+  page_next = i;
+  return count;
+}
+
+/** Takes over which outcomes are wanted, a byte each, 0 or 1; false where there is no room. */
+export function want_outcomes(wanted: usize): bool {
+  const pages = (configuration_count + 4 + 65535) >> 16;
+  if (wanted_pages < pages) {
+    const taken = max(pages, 2 * wanted_pages);
+    wanted_configurations = take_pages(taken);
+    wanted_pages = wanted_configurations == 0 ? 0 : taken;
+    if (wanted_configurations == 0) return false;
+  }
+  for (let from: u32 = 0; from < configuration_count; from += 1 << BLOCK_SHIFT) {
+    const placed = paged(by_configuration, from);
+    const to = min(configuration_count, from + (1 << BLOCK_SHIFT));
+    for (let id = from; id < to; id++) {
+      const is_there = words_of(id) != 0;
+      const is_wanted = is_there ? load<u8>(wanted + load<u32>(placed + (<usize>(id - from) << 2))) : 0;
+      store<u8>(wanted_configurations + id, is_wanted);
+    }
+  }
+  return true;
+}
+
+@inline
+function four(configurations: v128): u32 {
+  let found = i32x4.splat(0);
+  found = v128.load_lane<u32>(wanted_configurations + <u32>i32x4.extract_lane(configurations, 0), found, 0);
+  found = v128.load_lane<u32>(wanted_configurations + <u32>i32x4.extract_lane(configurations, 1), found, 1);
+  found = v128.load_lane<u32>(wanted_configurations + <u32>i32x4.extract_lane(configurations, 2), found, 2);
+  found = v128.load_lane<u32>(wanted_configurations + <u32>i32x4.extract_lane(configurations, 3), found, 3);
+  return <u32>i32x4.bitmask(i32x4.shl(found, 31));
+}
+
+/**
+ * A bit for each host of a block, the lowest of a byte first; bits behind the last host are 0. After `want_outcomes`.
+ * The bytes written: none behind the last block.
+ */
+export function put_hosts_bitmap(block: u32, into: usize): u32 {
+  const from = block * HOSTS_PER_BLOCK;
+  if (from >= host_count) return 0;
+  const count = min(host_count - from, HOSTS_PER_BLOCK);
+  const column = column_block(block);
+  const bytes = (count + 7) >> 3;
+  for (let byte: u32 = 0; byte < bytes; byte++) {
+    const at = column + (<usize>byte << 5);
+    store<u8>(into + byte, four(v128.load(at)) | (four(v128.load(at, 16)) << 4));
+  }
+  // Behind the last host the column says 0, which may be a configuration.
+  const rest = count & 7;
+  if (rest != 0) store<u8>(into + bytes - 1, <u8>(<u32>load<u8>(into + bytes - 1) & ((1 << rest) - 1)));
+  return bytes;
+}

@@ -1,0 +1,86 @@
+/** Very many configurations, beside the rule said plainly for each of them: ids and versions from end to end. */
+import { expect, test } from "vitest";
+import type { CoreManifest } from "#services/core/core.js";
+import { check } from "../../model/from_core.js";
+import { fold_log, KERNEL, log_of, new_core, observed } from "./fleet.js";
+
+/** More than one block of the core's columns, and no multiple of what it takes at once. */
+const HOSTS = 33_003;
+const ID_MAX = 2n ** 64n - 1n;
+const VERSION_MAX = 2 ** 32 - 1;
+const IDS = [1n, ID_MAX, 2n ** 53n + 1n, ...Array.from({ length: 80 }, (_, i) => BigInt(2 + i))];
+const VERSIONS = [0, 1, 7, VERSION_MAX - 1, VERSION_MAX];
+/** Of the eight patches that the core takes four stacks at once of, and beyond. */
+const DEPTHS = [0, 1, 2, 3, 5, 8, 9, 12];
+
+/** The same each time; xorshift32. */
+function numbers(seed: number): (below: number) => number {
+  let x = seed;
+  return (below) => {
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x ^= x << 5;
+    return (x >>> 0) % below;
+  };
+}
+
+const random = numbers(20261126);
+
+function manifest(name: string, replace: boolean, states: [bigint, number][]): CoreManifest {
+  return {
+    ...{ ...KERNEL, name, build_id: new Uint8Array(), replace, states_unknown: false },
+    ...{ irreversible: false, signed: false },
+    states: states.map(([id, version]) => ({ id, version })),
+  };
+}
+
+type Patch = { name: string; states: [bigint, number][] };
+const patches: Patch[] = Array.from({ length: 400 }, (_, i) => ({
+  name: `p${i}`,
+  states: Array.from({ length: i % 4 }, () => [IDS[random(IDS.length)]!, VERSIONS[random(VERSIONS.length)]!]),
+}));
+
+const candidates = [false, true].map((replace) => ({
+  name: replace ? "instead" : "over",
+  replace,
+  states: IDS.flatMap((id, i): [bigint, number][] =>
+    replace ? (i === 9 ? [] : [[id, i % 9 === 0 ? 7 : VERSION_MAX]]) : i % 3 === 0 ? [[id, 7]] : [],
+  ),
+}));
+
+test("each is judged as it would be alone, whatever the numbers are", () => {
+  const stacks = Array.from({ length: HOSTS }, () => {
+    const stack = new Set<Patch>();
+    for (let left = DEPTHS[random(DEPTHS.length)]!; left > 0; left--)
+      stack.add(patches[random(patches.length)]!);
+    return [...stack];
+  });
+  const core = new_core();
+  const events = stacks.map((stack, i) => observed(`h${i}`, { stack: stack.map(({ name }) => name) }));
+  fold_log(core, log_of(events, 1000));
+  for (const { name, states } of patches) core.put_manifest(manifest(name, false, states));
+  for (const { name, replace, states } of candidates) core.put_manifest(manifest(name, replace, states));
+
+  for (const { name, replace, states } of candidates) {
+    const offered = new Map(states);
+    const conflicts = ([id, held]: [bigint, number]) => (offered.has(id) ? offered.get(id)! < held : replace);
+    const outcomes = check(core, { name });
+    const is_refused = (stack: Patch[]) => stack.some((patch) => patch.states.some(conflicts));
+    const refused = stacks.flatMap((stack, i) => (is_refused(stack) ? [i] : []));
+    expect(refused.length).toBeGreaterThan(HOSTS / 10);
+    expect(refused.length).toBeLessThan(HOSTS);
+    const counted = outcomes.filter(({ verdict }) => verdict === "incompatible");
+    expect(counted.reduce((sum, { hosts }) => sum + hosts, 0)).toBe(refused.length);
+
+    const bits = core.hosts_bitmap(outcomes.map(({ verdict }) => verdict === "incompatible"));
+    expect(stacks.flatMap((_, i) => ((bits[i >> 3]! >> (i & 7)) & 1 ? [i] : []))).toEqual(refused);
+    // The kernel names the first in the order of the stack, then of the patch's array.
+    for (const i of refused.slice(0, 3000)) {
+      const { conflict } = outcomes[core.outcome_of_host(i)]!;
+      const holder = stacks[i]!.find((patch) => patch.states.some(conflicts))!;
+      const [state, held] = holder.states.find(conflicts)!;
+      if (conflict !== null) expect(conflict).toMatchObject({ state, held, holder: { name: holder.name } });
+      else expect(outcomes.length).toBeGreaterThan(10_000);
+    }
+  }
+});
