@@ -52,8 +52,8 @@ const MUTATIONS: readonly Mutation[] = [
   {
     name: "a replica's last record is not compared with the topic's",
     file: "kafka/replica.js",
-    code: "if (!same) {",
-    instead: "if (false) {",
+    code: "if (!same)",
+    instead: "if (false)",
     only: "node paused",
     minutes: 0.1,
     promise: "a topic that was made anew is noticed, and named",
