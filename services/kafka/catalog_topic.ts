@@ -34,6 +34,8 @@ export class CatalogTopic {
   /** Why it is followed no more; null: it is. */
   #broken: string | null = null;
   #replica: Replica | null = null;
+  /** The topic has the last record of the catalog here. */
+  #is_verified = false;
   #waiting: { offset: bigint; resolve(): void; reject(error: Error): void }[] = [];
 
   constructor(options: CatalogTopicOptions) {
@@ -62,6 +64,7 @@ export class CatalogTopic {
   /** Resolves when all that the topic had is in the catalog. Throws Problem where it cannot be. */
   async follow(catalog: Catalog): Promise<void> {
     const { log } = catalog;
+    this.#is_verified = log.next_offset === 0n;
     const append = async (after: bigint, records: RecordColumns) => {
       await log.append_replica(after, records);
     };
@@ -76,9 +79,11 @@ export class CatalogTopic {
         this.#options.report(`the catalog: ${error instanceof Error ? error.message : String(error)}`);
         this.#replicator.append_failed(0);
       },
-      reached: (read_to) => {
-        for (const each of this.#waiting) if (each.offset <= read_to) each.resolve();
+      verified: () => {
+        this.#is_verified = true;
+        this.#tell_who_waits();
       },
+      reached: () => this.#tell_who_waits(),
     });
     this.#replica = replica;
     await this.#replicator.start(1);
@@ -118,8 +123,18 @@ export class CatalogTopic {
   }
 
   #reach(offset: bigint): Promise<void> {
-    if (this.#replica!.reached >= offset) return Promise.resolve();
-    return new Promise((resolve, reject) => this.#waiting.push({ offset, resolve, reject }));
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ offset, resolve, reject });
+      this.#tell_who_waits();
+    });
+  }
+
+  #tell_who_waits(): void {
+    // A log that goes beyond the topic has reached all of it, and is another's.
+    if (!this.#is_verified) return;
+    const { reached } = this.#replica!;
+    for (const { resolve } of this.#waiting.filter(({ offset }) => offset <= reached)) resolve();
+    this.#waiting = this.#waiting.filter(({ offset }) => offset > reached);
   }
 
   #break(says: string): void {

@@ -96,11 +96,17 @@ export class FetchThread implements Fetcher {
     else if ("bytes_at" in message) void this.#bytes_at(message.bytes_at);
     else if ("reached" in message)
       this.#held.get(message.reached.partition)?.reached(message.reached.read_to);
+    else if ("verified" in message) this.#verified(message.verified);
     else if ("broken" in message) this.#events.broken(message.broken.partition, message.broken.broken);
     else if ("offsets" in message) this.#answer(message.offsets);
     else if ("report" in message) this.#events.report(message.report);
     else if ("started" in message) this.#tell_started();
     else this.#tell_closed();
+  }
+
+  #verified({ partition, holding }: Told<"verified">): void {
+    const held = this.#held.get(partition);
+    if (held?.holding === holding) held.verified();
   }
 
   async #append({ id, partition, holding, after, records }: Told<"append">): Promise<void> {

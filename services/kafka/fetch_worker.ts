@@ -65,7 +65,7 @@ const replicator = new Replicator({
 });
 
 function hold(request: HoldRequest): void {
-  const { partition, begins_anywhere, migrated_to } = request;
+  const { partition, holding, begins_anywhere, migrated_to } = request;
   const remote = new RemoteLog(request);
   logs.set(partition, remote);
   replicator.hold(
@@ -81,6 +81,7 @@ function hold(request: HoldRequest): void {
       // The shard decides what comes of it.
       failed() {},
       reached: (read_to) => tell({ reached: { partition, read_to } }),
+      verified: () => tell({ verified: { partition, holding } }),
     }),
   );
 }

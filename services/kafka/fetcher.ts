@@ -51,6 +51,7 @@ export type FetcherMessage =
   | { append: { id: number; partition: number; holding: number; after: bigint; records: RecordColumns } }
   | { bytes_at: { id: number; partition: number; holding: number; offset: bigint } }
   | { reached: { partition: number; read_to: bigint } }
+  | { verified: { partition: number; holding: number } }
   | { broken: { partition: number; broken: Broken } }
   | { offsets: { id: number; ends: Map<number, TopicEnds> | string } }
   | { report: string }
@@ -65,6 +66,7 @@ export interface FetchedPartition {
   /** See ReplicaOptions. */
   failed(error: unknown): void;
   reached(read_to: bigint): void;
+  verified(): void;
 }
 
 /** What a shard asks of who fetches for it. */

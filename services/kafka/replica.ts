@@ -70,6 +70,8 @@ export interface ReplicaOptions {
   failed(error: unknown): void;
   /** More is folded: all of the topic below this offset. */
   reached(read_to: bigint): void;
+  /** The topic has the last record here, or the records before its earliest one are all that is here: told once. */
+  verified?(): void;
 }
 
 export class Replica {
@@ -80,6 +82,7 @@ export class Replica {
   /** Of the record before `expected`; null: it is to be read from the log. */
   #last: { offset: bigint; bytes: Uint8Array } | null = null;
   #compared_ms = Number.NEGATIVE_INFINITY;
+  #is_verified = false;
   /** The topic was read without a gap up to here: the next record's offset, or behind it what is no record. */
   #read_to: bigint;
   /** All of the topic below is folded; it runs ahead of the log where the topic ends in what is no record. */
@@ -122,7 +125,10 @@ export class Replica {
 
   /** Null: nothing is missing between here and the earliest offset that the topic still has. */
   hole(earliest: bigint): Broken | null {
-    if (earliest <= this.#read_to || this.#may_begin_here) return null;
+    if (earliest <= this.#read_to || this.#may_begin_here) {
+      if (earliest >= this.#expected) this.#verify();
+      return null;
+    }
     return {
       reason: "hole",
       says: `the topic begins at offset ${earliest} and the log here ends at ${this.#expected}: records between were deleted`,
@@ -157,6 +163,7 @@ export class Replica {
     // Another consumer's batch came in between.
     if (this.#expected !== expected) return "again";
     const read_to = BigInt(batch.lastOffset()) + 1n;
+    if (compared > 0) this.#verify();
     if (compared > 0 || expected === 0n) this.#compared_ms = this.#options.now();
     else if (fetched < expected && read_to >= expected) return this.#diverged(expected - 1n);
     else if (!this.#is_compared && !(await this.#has_nothing_to_compare())) return "again";
@@ -177,7 +184,15 @@ export class Replica {
   async #has_nothing_to_compare(): Promise<boolean> {
     const expected = this.#expected;
     const earliest = await this.#options.earliest();
-    return earliest === expected && this.#expected === expected;
+    const has_nothing = earliest === expected && this.#expected === expected;
+    if (has_nothing) this.#verify();
+    return has_nothing;
+  }
+
+  #verify(): void {
+    if (this.#is_verified) return;
+    this.#is_verified = true;
+    this.#options.verified?.();
   }
 
   async #hole_before(offset: bigint): Promise<Broken | null> {

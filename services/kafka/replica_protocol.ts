@@ -27,7 +27,10 @@ export interface ReplicaOperations {
   hold(hold: Hold): Promise<string | null>;
   /** Resolves when its files are closed. */
   release(partition: number): Promise<void>;
-  /** Resolves when all of the topic below the offset is folded; never, if it is released or breaks. */
+  /**
+   * Resolves when all of the topic below the offset is folded, and the topic was seen to have the last record that the
+   * log had; never, if it is released or breaks.
+   */
   reached(partition: number, offset: bigint): Promise<void>;
   /** Begins to publish what follows from the partition. `committed`: null where the group knows of nothing. */
   publish(partition: number, committed: OutletProgress | null): Promise<void>;

@@ -39,6 +39,8 @@ interface Kept {
   partition: Partition;
   /** All of the topic below is folded. */
   reached: bigint;
+  /** The topic is the one that the log is a replica of. */
+  verified: boolean;
   /** Who waits for the topic to be folded so far. */
   waiting: { offset: bigint; resolve(): void }[];
   outlet: Outlet | null;
@@ -65,6 +67,8 @@ export class ReplicaShard implements ReplicaOperations {
     const kept: Kept = {
       partition,
       reached: log.next_offset,
+      // There is nothing yet that could be of another.
+      verified: log.next_offset === 0n,
       waiting: [],
       outlet: null,
       publishing: null,
@@ -78,9 +82,11 @@ export class ReplicaShard implements ReplicaOperations {
       failed: (error) => this.#append_failed(number, error),
       reached(read_to) {
         kept.reached = read_to;
-        const told = kept.waiting.filter(({ offset }) => offset <= read_to);
-        kept.waiting = kept.waiting.filter(({ offset }) => offset > read_to);
-        for (const { resolve } of told) resolve();
+        tell_who_waits(kept);
+      },
+      verified() {
+        kept.verified = true;
+        tell_who_waits(kept);
       },
     });
     return null;
@@ -95,8 +101,10 @@ export class ReplicaShard implements ReplicaOperations {
   async reached(number: number, offset: bigint): Promise<void> {
     const kept = this.#kept.get(number);
     if (kept === undefined) return new Promise(() => {});
-    if (kept.reached >= offset) return;
-    await new Promise<void>((resolve) => kept.waiting.push({ offset, resolve }));
+    await new Promise<void>((resolve) => {
+      kept.waiting.push({ offset, resolve });
+      tell_who_waits(kept);
+    });
   }
 
   async publish(number: number, committed: OutletProgress | null): Promise<void> {
@@ -199,6 +207,14 @@ export class ReplicaShard implements ReplicaOperations {
       this.#options.tell({ broken: { partition: number, ...broken } });
     }
   }
+}
+
+/** A log that goes beyond the topic has reached all of it, and is another's. */
+function tell_who_waits(kept: Kept): void {
+  if (!kept.verified) return;
+  const told = kept.waiting.filter(({ offset }) => offset <= kept.reached);
+  kept.waiting = kept.waiting.filter(({ offset }) => offset > kept.reached);
+  for (const { resolve } of told) resolve();
 }
 
 /** Null: it may go well the next time, as where a disk was full. */

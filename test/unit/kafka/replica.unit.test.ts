@@ -49,6 +49,8 @@ interface World {
   /** Offsets below which all was told to be folded, one after the other. */
   reached: bigint[];
   failures: unknown[];
+  /** How often it was said that the topic is the one that the log is of. */
+  verified: { times: number };
   topic: { earliest: bigint; asked: number };
   clock: { now_ms: number };
 }
@@ -60,6 +62,7 @@ function world(records: Record<number, string> = {}, more: Partial<ReplicaOption
   }
   const reached: bigint[] = [];
   const failures: unknown[] = [];
+  const verified = { times: 0 };
   const topic = { earliest: 0n, asked: 0 };
   const clock = { now_ms: 5_000 };
   const replica = new Replica({
@@ -73,9 +76,12 @@ function world(records: Record<number, string> = {}, more: Partial<ReplicaOption
     now: () => clock.now_ms,
     failed: (error) => failures.push(error),
     reached: (read_to) => reached.push(read_to),
+    verified() {
+      verified.times += 1;
+    },
     ...more,
   });
-  return { log, replica, reached, failures, topic, clock };
+  return { log, replica, reached, failures, verified, topic, clock };
 }
 
 /** A fetch from `fetched` that came to this; `last`: behind the messages, control records come. */
@@ -160,6 +166,29 @@ function options_of(log: FakeLog): ReplicaOptions {
     reached() {},
   };
 }
+
+describe("a topic is known to be the one that the log is of", () => {
+  test("when it has the log's last record, and not before", async () => {
+    const { replica, verified } = world({ 0: "a", 1: "b" });
+    expect(replica.hole(0n)).toBeNull();
+    expect(verified.times).toBe(0);
+    expect(await replica.take(batch(1, { 1: "b" }))).toBe("taken");
+    expect(await replica.take(batch(1, { 1: "b", 2: "c" }))).toBe("taken");
+    expect(verified.times).toBe(1);
+  });
+
+  test("when all that the log has was deleted there, as far as anybody can tell", async () => {
+    const { replica, verified } = world({ 0: "a", 1: "b" });
+    expect(replica.hole(2n)).toBeNull();
+    expect(verified.times).toBe(1);
+  });
+
+  test("never when its record is another one", async () => {
+    const { replica, verified } = world({ 0: "a", 1: "b" });
+    expect(await replica.take(batch(1, { 1: "x" }))).toMatchObject({ reason: "log_diverged" });
+    expect(verified.times).toBe(0);
+  });
+});
 
 describe("a topic that is another one", () => {
   test("has other bytes at the last offset here", async () => {

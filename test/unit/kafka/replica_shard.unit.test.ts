@@ -67,3 +67,22 @@ test("a partition that is full, and a log that does not check, are broken by the
   const { broken } = await told_of({ error: new LogCorruption("partition 4", "f", 7, 1n, "bad crc") });
   expect(broken).toEqual([{ partition: 4, reason: "corrupt", says: expect.stringContaining("bad crc") }]);
 });
+
+test("a log that goes beyond its topic is not caught up before the topic is known to be its own", async () => {
+  const held: FetchedPartition[] = [];
+  const partition = { log: { next_offset: 292n, ended: null }, torn: null, serves: true, broken: null };
+  const shard = new ReplicaShard({
+    shard: { open_partition: async () => partition } as unknown as Shard,
+    fetcher: { hold: (fetched: FetchedPartition) => void held.push(fetched) } as unknown as Fetcher,
+    tell() {},
+  } as unknown as ReplicaShardOptions);
+  await shard.hold({ partition: 4, begins_anywhere: false, migrated_to: null });
+  let is_reached = false;
+  const reached = shard.reached(4, 146n).then(() => {
+    is_reached = true;
+  });
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(is_reached).toBe(false);
+  held[0]!.verified();
+  await reached;
+});
