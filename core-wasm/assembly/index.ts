@@ -23,6 +23,7 @@ import {
   configurations_live as live_configurations,
   keep_configurations,
   open_configuration,
+  serial_of as configuration_serial,
   start_configurations,
   words_of,
 } from "./configurations";
@@ -327,6 +328,10 @@ export function configurations_live(): u32 {
 }
 export function is_live(configuration: u32): bool {
   return words_of(configuration) != 0;
+}
+/** Tells a configuration from all others that had its number; 0: nothing does. */
+export function serial_of(configuration: u32): u32 {
+  return configuration_serial(configuration);
 }
 export function hosts_before_minute(minute: u32): u32 {
   return count_hosts_before(minute);

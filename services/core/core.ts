@@ -83,6 +83,9 @@ export class Core {
   #memory: CoreMemory;
   /** By address: the core never frees one, and has each once. */
   readonly #decoded_names = new Map<number, string>();
+  /** What checks told of lately: names on a stack by the configuration's serial, references by the installed patch. */
+  readonly #decoded_stacks = new Map<number, readonly string[]>();
+  readonly #decoded_references = new Map<number, Reference>();
 
   constructor(module: WebAssembly.Module, options: CoreOptions) {
     this.#core = new WebAssembly.Instance(module).exports as unknown as CoreExports;
@@ -93,6 +96,8 @@ export class Core {
   /** Forgets everything, for another history. */
   restart(options: CoreOptions): void {
     this.#decoded_names.clear();
+    this.#decoded_stacks.clear();
+    this.#decoded_references.clear();
     const pages = Math.floor((options.memory_bytes_max ?? MEMORY_BYTES_MAX) / PAGE_BYTES);
     const { partition, partitions, seed } = options;
     if (!this.#core.start(partition ?? NONE, partitions, pages, seed ?? 0n)) {
@@ -539,14 +544,14 @@ export class Core {
     const bits = view.getUint8(at + 3);
     const subject = view.getUint32(at + 4, true);
     const sample = view.getUint32(at + 28, true);
-    const conflict = bits & 1 ? this.#installed(subject) : null;
+    const holder = bits & 1 ? this.#reference(subject) : null;
     return {
       verdict: VERDICTS[view.getUint8(at)]!,
       reason: REASONS[view.getUint8(at + 1)] ?? null,
       warnings: names_of_bits(view.getUint8(at + 2), WARNINGS),
-      conflict: conflict && {
+      conflict: holder && {
         state: view.getBigUint64(at + 8, true),
-        holder: { name: conflict.name, build_id: conflict.build_id },
+        holder,
         held: view.getUint32(at + 16, true),
         offered: bits & 2 ? view.getUint32(at + 20, true) : null,
         transient: (bits & 4) !== 0,
@@ -559,12 +564,28 @@ export class Core {
     };
   }
 
-  /** Names only: a check tells of as many stacks as there are outcomes. */
-  #stack_names(configuration: number): string[] {
+  /** Names only: a check tells of as many stacks as there are outcomes, and mostly of the same as the one before. */
+  #stack_names(configuration: number): readonly string[] {
+    const serial = this.#core.serial_of(configuration) >>> 0;
+    const known = this.#decoded_stacks.get(serial);
+    if (known !== undefined && serial !== 0) return known;
     if (!this.#core.view_configuration(configuration)) throw new Error("no memory to resolve references");
     const at = address(this.#core.view());
     const count = this.#memory.view.getUint32(at + 24, true);
-    return Array.from({ length: count }, (_, i) => this.#text(at + 64 + i * 32) ?? "");
+    const names = Array.from({ length: count }, (_, i) => this.#text(at + 64 + i * 32) ?? "");
+    if (this.#decoded_stacks.size >= DECODED_NAMES_MAX) this.#decoded_stacks.clear();
+    this.#decoded_stacks.set(serial, names);
+    return names;
+  }
+
+  /** The core never frees an installed patch. */
+  #reference(installed: number): Reference {
+    const known = this.#decoded_references.get(installed);
+    if (known !== undefined) return known;
+    const { name, build_id } = this.#installed(installed);
+    if (this.#decoded_references.size >= DECODED_NAMES_MAX) this.#decoded_references.clear();
+    this.#decoded_references.set(installed, { name, build_id });
+    return { name, build_id };
   }
 
   #unresolved(installed: number): Exclude<CheckOutcome["unresolved"], "candidate" | null> {

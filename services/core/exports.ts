@@ -64,6 +64,7 @@ export interface CoreExports {
   check_age(minute: number): void;
   check_outcome_count(): number;
   check_outcome_at(): number;
+  serial_of(configuration: number): number;
   place_outcomes(): number;
   outcome_of_host(host: number): number;
   hosts_page(first: number, count_max: number): number;

@@ -103,7 +103,7 @@ export interface CheckOutcome {
    */
   unresolved: (Reference & { manifest: "missing" | "ambiguous" | "states_unknown" }) | "candidate" | null;
   /** Names that would be replaced, oldest first; null where too many outcomes differ to tell them apart. */
-  replaces: string[] | null;
+  replaces: readonly string[] | null;
   hosts: number;
   /** Of the hosts, how many were last heard of before the minute given to `age_check`. */
   aged: number;

@@ -36,7 +36,7 @@ export function host_verdict(host: HostOutcome, candidate: Candidate): HostVerdi
     reason,
     conflict: conflict_of(host),
     unresolved: unresolved_of(host.unresolved, candidate),
-    replaces: replaces ?? [],
+    replaces: [...(replaces ?? [])],
     warnings,
     stale,
     uncertain,
@@ -112,7 +112,7 @@ export function check_answer(candidate: Candidate, partitions: PartitionCheck[])
       count(outcome.verdict, outcome.reason, rest);
       const conflict = conflict_of(outcome);
       if (conflict) conflicts.add(conflict, rest);
-      if (outcome.replaces?.length) replaces.add({ patches: outcome.replaces }, rest);
+      if (outcome.replaces?.length) replaces.add({ patches: [...outcome.replaces] }, rest);
       const missing = unresolved_of(outcome.unresolved, candidate);
       if (missing) unresolved.add(missing, rest);
       for (const warning of outcome.warnings) warnings[warning] += rest;

@@ -81,7 +81,7 @@ export interface HostOutcome {
   reason: Reason | null;
   conflict: CheckConflict | null;
   unresolved: CheckOutcome["unresolved"];
-  replaces: string[] | null;
+  replaces: readonly string[] | null;
   warnings: Warning[];
   stale: boolean;
   uncertain: boolean;

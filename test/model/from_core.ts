@@ -82,7 +82,7 @@ export function verdict_words(outcome: CheckOutcome): VerdictWords {
       unresolved === null || unresolved === "candidate"
         ? unresolved
         : { ...unresolved, build_id: unresolved.build_id ?? "" },
-    replaces: outcome.replaces,
+    replaces: [...outcome.replaces],
     warnings,
   };
 }
