@@ -33,6 +33,8 @@ let marks_pages: u32 = 0;
 /** A class that was judged: u32 head, u32 the rest of it, u32 outcome, u32 hosts that the outcome does not have yet. */
 const CLASS_SHIFT: u32 = 4;
 const CLASSES: u32 = 4096;
+/** One that is not found in so many places takes the last of them. */
+const PROBES: u32 = 4;
 let classes: usize = 0;
 // Of the block that is read: where each column begins.
 const columns: usize = memory.data(4 * 8, 8);
@@ -90,19 +92,6 @@ function marks_of(installed: v128): v128 {
 @inline
 function having(found: v128, shift: i32): v128 {
   return i32x4.shr_s(i32x4.shl(found, 31 - shift), 31);
-}
-
-/** Judges one, and says it of its class; the outcome, NONE or TELL_LESS. */
-function judge_class(id: u32, slot: usize, head: u32, rest: u32, is_class: bool): u32 {
-  const found = judge_configuration(id);
-  if (found >= TELL_LESS || !is_class) return found;
-  // What is replaced is told by the names of the whole stack, which no class has.
-  if (outcome(found).bits & REPLACES) return found;
-  give_hosts(slot);
-  store<u32>(slot, head);
-  store<u32>(slot, rest, 4);
-  store<u32>(slot, found, 8);
-  return found;
 }
 
 /** The class's hosts to its outcome. */
@@ -180,15 +169,37 @@ function scan_block(block: u32, places: bool): u32 {
 function count(id: u32, head_at: usize, hosts_at: usize, placed: usize, rest: u32, is_named: i32): u32 {
   const head = load<u32>(head_at);
   if (head == 0) return 0;
-  const slot = classes + (<usize>(((head ^ (rest * 0x9e3779b1)) * 0x85ebca6b) >> 20) << CLASS_SHIFT);
+  const home = ((head ^ (rest * 0x9e3779b1)) * 0x85ebca6b) >> 20;
+  const slot = classes + (<usize>home << CLASS_SHIFT);
   const is_class = (head & SHAPE_MASK) != GENERAL && is_named == 0;
   if (is_class && load<u32>(slot) == head && load<u32>(slot, 4) == rest) {
     if (placed != 0) store<u32>(placed + (<usize>(id & ((1 << BLOCK_SHIFT) - 1)) << 2), load<u32>(slot, 8));
     else store<u32>(slot, load<u32>(slot, 12) + load<u32>(hosts_at), 12);
     return 0;
   }
-  const found = judge_class(id, slot, head, rest, is_class);
+  if (is_class) return meet(id, home, head, rest, placed);
+  const found = judge_configuration(id);
   return found >= TELL_LESS ? found : take(found, id, placed);
+}
+
+/** A class that is not where it is looked for first: near by, or new, and judged. */
+function meet(id: u32, home: u32, head: u32, rest: u32, placed: usize): u32 {
+  let slot: usize = 0;
+  for (let i: u32 = 0; i < PROBES; i++) {
+    slot = classes + (<usize>((home + i) & (CLASSES - 1)) << CLASS_SHIFT);
+    if (load<u32>(slot) == 0) break;
+    if (load<u32>(slot) == head && load<u32>(slot, 4) == rest) return take(load<u32>(slot, 8), id, placed);
+  }
+  const found = judge_configuration(id);
+  if (found >= TELL_LESS) return found;
+  // What is replaced is told by the names of the whole stack, which no class has.
+  if ((outcome(found).bits & REPLACES) == 0) {
+    give_hosts(slot);
+    store<u32>(slot, head);
+    store<u32>(slot, rest, 4);
+    store<u32>(slot, found, 8);
+  }
+  return take(found, id, placed);
 }
 
 /** The hosts of one configuration to its outcome, or that beside the configuration. */
