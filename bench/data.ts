@@ -31,6 +31,8 @@ const STEPS = 5;
 /** Realistic data, D1: so many different configurations, of which hosts have one each by Zipf's law. */
 export const CONFIGURATIONS = BASES * STEPS;
 const ZIPF_ENTRIES = 1 << 16;
+/** Of churning data, D3: so many patches may be the one that goes round, each time another. */
+const CHURN_NAMES = 500;
 
 /** A share of events comes twice: delivery is at least once. */
 const REPEATS = 0.05;
@@ -230,8 +232,11 @@ function partitions_of_hosts(hosts: number, partitions: number): Uint16Array {
   });
 }
 
-/** `booted`: nothing is on any stack when the fleet begins, so that an Observed is little longer than a change. */
-type Beginning = "patched" | "booted";
+/**
+ * `booted`: nothing is on any stack when the fleet begins, so that an Observed is little longer than a change. `churning`:
+ * as `patched`, and the patch that goes round is another one each time, so that configurations come and go.
+ */
+type Beginning = "patched" | "booted" | "churning";
 type TakeRecord = (partition: number, record: Uint8Array) => void;
 
 /** Hosts, and what each was told last; `baseline` first, then `events`. Of either kind: what is sent, or what is logged. */
@@ -240,6 +245,8 @@ export class Fleet {
   readonly #beginning: Beginning;
   #random: Random;
   #configurations: Uint16Array;
+  /** Which patch goes round: the base's own, or one of CHURN_NAMES behind the bases. */
+  #going: Uint16Array;
   #sequences: Uint32Array;
   #times: Float64Array;
   #streams: Uint32Array;
@@ -255,8 +262,9 @@ export class Fleet {
     const zipf = zipf_table();
     this.#configurations = Uint16Array.from({ length: hosts }, () => {
       const drawn = zipf[this.#random() >>> 16]!;
-      return beginning === "patched" ? drawn : drawn - (drawn % STEPS);
+      return beginning === "booted" ? drawn - (drawn % STEPS) : drawn;
     });
+    this.#going = this.#configurations.map((configuration) => Math.floor(configuration / STEPS));
     this.#streams = Uint32Array.from({ length: 2 * hosts }, () => this.#random() | 1);
   }
 
@@ -292,7 +300,7 @@ export class Fleet {
   }
 
   #write_baseline(writer_of: (host: number) => RecordWriter): void {
-    const below = (base: number) => (this.#beginning === "patched" ? names_below(base) : []);
+    const below = (base: number) => (this.#beginning === "booted" ? [] : names_below(base));
     const changes = each_configuration((base, step) => observed(base, step, below(base)));
     for (let host = 0; host < this.hosts; host++) {
       this.#tell(writer_of(host), host, START_MS, changes[this.#configurations[host]!]!);
@@ -300,27 +308,30 @@ export class Fleet {
   }
 
   #write_events(count: number, writer_of: (host: number) => RecordWriter): void {
-    const changes = each_configuration((base, step) =>
-      field(CHANGE_FIELDS[step]!, BYTES, field(1, BYTES, text(1, name_going_round(base)))),
+    const changes = Array.from({ length: BASES + CHURN_NAMES }, (_, going) =>
+      CHANGE_FIELDS.map((number) =>
+        Uint8Array.from(field(number, BYTES, field(1, BYTES, text(1, name_going_round(going))))),
+      ),
     );
-    const told = new Uint16Array(this.hosts);
-    const told_today = new Uint8Array(this.hosts);
+    const told: (Uint8Array | undefined)[] = new Array(this.hosts);
     const start_ms = START_MS + this.#days++ * DAY_MS;
     for (let i = 0; i < count; i++) {
       const host = Math.floor((this.#random() / 0x100000000) * this.hosts);
-      const again = this.#random() < REPEATS * 0x100000000 && told_today[host] === 1;
-      if (again) {
+      const again = this.#random() < REPEATS * 0x100000000 ? told[host] : undefined;
+      if (again !== undefined) {
         const [low, high] = [this.#streams[2 * host]!, this.#streams[2 * host + 1]!];
-        const change = changes[told[host]!]!;
-        writer_of(host).event(host, low, high, this.#sequences[host]!, this.#times[host]!, change);
+        writer_of(host).event(host, low, high, this.#sequences[host]!, this.#times[host]!, again);
         continue;
       }
       const before = this.#configurations[host]!;
-      told[host] = before;
-      told_today[host] = 1;
+      const step = before % STEPS;
+      if (step === 0 && this.#beginning === "churning")
+        this.#going[host] = BASES + (this.#random() % CHURN_NAMES);
+      const change = changes[this.#going[host]!]![step]!;
+      told[host] = change;
       const time_ms = start_ms + Math.floor(((i + 1) / count) * DAY_MS);
-      this.#tell(writer_of(host), host, time_ms, changes[before]!);
-      this.#configurations[host] = before - (before % STEPS) + ((before + 1) % STEPS);
+      this.#tell(writer_of(host), host, time_ms, change);
+      this.#configurations[host] = before - step + ((step + 1) % STEPS);
     }
   }
 

@@ -6,7 +6,7 @@ import { facts_of } from "./fleet_facts.js";
 import { type FoldFloor, start_fold_floor } from "./fold_floor.js";
 import { type Figure, figure_of, RUNS, type Run, speed_against, timed } from "./measure.js";
 
-export const FOLD_FIGURES = ["fold", "fold-new-hosts", "fold-c"];
+export const FOLD_FIGURES = ["fold", "fold-new-hosts", "fold-churn", "fold-c"];
 
 interface FoldRun {
   new_hosts: Run;
@@ -45,10 +45,14 @@ export async function fold_figures(hosts: number, event_count: number): Promise<
   const fleet = new Fleet(hosts);
   const baseline = fleet.baseline();
   const events = fleet.events(event_count);
+  const churning = new Fleet(hosts, "churning");
+  const churn_baseline = churning.baseline();
+  const churn = churning.events(event_count);
   const core = new Core(load_core_module(), { partition: 0, partitions: 1 });
   const floor: FoldFloor | null = start_fold_floor(hosts, baseline, events);
 
   const runs: FoldRun[] = [];
+  const churn_runs: FoldRun[] = [];
   const floor_runs: FoldRun[] = [];
   try {
     run_core(core, baseline, events);
@@ -58,6 +62,7 @@ export async function fold_figures(hosts: number, event_count: number): Promise<
     }
     for (let i = 0; i < RUNS; i++) {
       runs.push(run_core(core, baseline, events));
+      churn_runs.push(run_core(core, churn_baseline, churn));
       if (floor) floor_runs.push(await floor.run());
     }
   } finally {
@@ -75,7 +80,12 @@ export async function fold_figures(hosts: number, event_count: number): Promise<
     );
   const core_fold = of("fold", runs, "events", events);
   const core_new = of("fold-new-hosts", runs, "new_hosts", baseline);
-  if (!floor) return [core_fold, core_new];
+  const core_churn = of("fold-churn", churn_runs, "events", churn);
+  core_churn.against.fold = speed_against(
+    churn_runs.map((run) => run.events),
+    runs.map((run) => run.events),
+  );
+  if (!floor) return [core_fold, core_new, core_churn];
   for (const [figure, part] of [
     [core_fold, "events"],
     [core_new, "new_hosts"],
@@ -85,5 +95,5 @@ export async function fold_figures(hosts: number, event_count: number): Promise<
       floor_runs.map((run) => run[part]),
     );
   }
-  return [core_fold, core_new, of("fold-c", floor_runs, "events", events)];
+  return [core_fold, core_new, core_churn, of("fold-c", floor_runs, "events", events)];
 }

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { Core } from "../services/core/core.js";
 import { load_core_module } from "../services/core/module.js";
 import { CANDIDATE, Fleet, manifests } from "./data.js";
+import { type DuckDBPeer, start_duckdb } from "./duckdb.js";
 import {
   fold_hostile,
   HOSTILE_CANDIDATES,
@@ -73,17 +74,54 @@ function must_be(what: string, found: number, wanted: number): void {
   if (found !== wanted) throw new Error(`${what}: ${found} hosts are refused, and not ${wanted}`);
 }
 
+/** The rule in JavaScript over a Map, from a state's id to what is offered. */
+function plain_refused(stacks: readonly Uint16Array[], { replace, offered }: HostileCandidate): number {
+  const versions = new Map(
+    offered.flatMap((version, state): [number, number][] => (version === 0 ? [] : [[state, version]])),
+  );
+  const hosts = stacks[0]!.length;
+  let refused = 0;
+  for (let host = 0; host < hosts; host++) {
+    for (const column of stacks) {
+      const held = column[host]!;
+      const version = versions.get(held >> 8);
+      if (version === undefined ? !replace : version >= (held & 255)) continue;
+      refused++;
+      break;
+    }
+  }
+  return refused;
+}
+
+interface Peers {
+  stacks: readonly Uint16Array[];
+  floors: Floors | null;
+  duckdb: DuckDBPeer | null;
+}
+
 async function candidate_figure(
   core: Core,
   candidate: HostileCandidate,
-  floors: Floors | null,
+  { stacks, floors, duckdb }: Peers,
 ): Promise<Figure> {
   const { name, replace } = candidate;
   const refused = refused_by(core, name);
   const floor_runs: Record<FloorName, Run[]> = { read: [], columns: [], lists: [] };
   const runs: Run[] = [];
+  const of_peers: Record<"check-javascript-map" | "check-duckdb", Run[]> = {
+    "check-javascript-map": [],
+    "check-duckdb": [],
+  };
   for (let i = 0; i < RUNS; i++) {
     runs.push(timed(() => core.check(name, NO_BUILD_ID)));
+    of_peers["check-javascript-map"].push(
+      timed(() => must_be("a Map of JavaScript", plain_refused(stacks, candidate), refused)),
+    );
+    if (duckdb !== null) {
+      const told = await duckdb.run(candidate);
+      must_be("DuckDB", told.refused, refused);
+      of_peers["check-duckdb"].push(told.run);
+    }
     for (const floor of FLOORS) {
       if (floors === null || (floor === "lists" && i >= LIST_RUNS)) continue;
       const told = await floors.run(floor, candidate);
@@ -98,6 +136,9 @@ async function candidate_figure(
     ({ seconds }) => seconds * 1000,
     core.memory_used_bytes,
   );
+  for (const [peer, peer_runs] of Object.entries(of_peers)) {
+    if (peer_runs.length > 0) figure.against[peer] = 1 / speed_against(runs, peer_runs);
+  }
   if (floors !== null) {
     figure.against["check-read"] = 1 / speed_against(runs, floor_runs.read);
     figure.against["check-columns"] = 1 / speed_against(runs, floor_runs.columns);
@@ -145,10 +186,14 @@ function hostile_core(stacks: readonly Uint16Array[]): Core {
 export async function hostile_figures(hosts: number): Promise<Figure[]> {
   const stacks = hostile_stacks(hosts);
   const floors = start_floors(stacks);
+  const duckdb = await start_duckdb(stacks);
+  if (floors === null) console.log("check-read, -columns, -lists: no gcc here, so no ratios");
+  if (duckdb === null) console.log("check-duckdb: DuckDB is not installed in bench/, so no ratio");
   try {
     const figures = [await bitmap_figure("bitmap", realistic_core(hosts), CANDIDATE, hosts, floors)];
     const core = hostile_core(stacks);
-    for (const candidate of HOSTILE_CANDIDATES) figures.push(await candidate_figure(core, candidate, floors));
+    for (const candidate of HOSTILE_CANDIDATES)
+      figures.push(await candidate_figure(core, candidate, { stacks, floors, duckdb }));
     const { name } = HOSTILE_CANDIDATES[1]!;
     figures.push(await bitmap_figure("bitmap-hostile", core, name, hosts, floors));
     figures.push(late_manifest_figure(core), memory_figure(core));

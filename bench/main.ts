@@ -15,6 +15,7 @@ import type { Figure } from "./measure.js";
 import { past_figures } from "./past.js";
 import { REPLAY_FIGURES, replay_figures } from "./replay.js";
 import { RESTART_FIGURES, restart_figures } from "./restart.js";
+import { keep_ratios, smoke_figures, worse_ratios } from "./smoke.js";
 
 const ON_DISK = ["append", "append-one", "ingest", "past"];
 /** What runs where nothing is named: Kafka's figures need Java and an hour. */
@@ -65,6 +66,8 @@ const { values, positionals } = parseArgs({
     directory: { type: "string", default: tmpdir() },
     profile: { type: "string" },
     json: { type: "string" },
+    smoke: { type: "boolean", default: false },
+    keep: { type: "boolean", default: false },
   },
 });
 const named = positionals.flatMap((name) => (name === "kafka" ? KAFKA_FIGURES : [name]));
@@ -76,6 +79,15 @@ const events = positive("events", values.events);
 const wanted = new Set(named.length > 0 ? named : FIGURES);
 
 console.log(machine());
+if (values.smoke) {
+  const measured = await smoke_figures();
+  const width = Math.max(...measured.map(({ name }) => name.length));
+  for (const figure of measured) console.log(line_of(figure, width));
+  if (values.keep) keep_ratios(measured);
+  const worse = worse_ratios(measured);
+  for (const line of worse) console.error(line);
+  process.exit(worse.length === 0 ? 0 : 1);
+}
 console.log(`${hosts} hosts, ${events} events`);
 if ([...ON_DISK, ...KAFKA_FIGURES].some((name) => wanted.has(name))) {
   console.log(`${values.directory} is on ${file_system_of(values.directory)}`);

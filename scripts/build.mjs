@@ -25,7 +25,9 @@ function newest_ms(...paths) {
     if (!existsSync(path)) continue;
     const stat = statSync(path);
     if (!stat.isDirectory()) newest = Math.max(newest, stat.mtimeMs);
-    else for (const name of readdirSync(path)) newest = Math.max(newest, newest_ms(join(path, name)));
+    else
+      for (const name of readdirSync(path))
+        if (name !== "node_modules") newest = Math.max(newest, newest_ms(join(path, name)));
   }
   return newest;
 }

@@ -17,7 +17,9 @@ const EVENTS_PER_POST = 100;
 /** As many machines as send at once: none of them waits for another's acknowledgement. */
 const SENDERS = 64;
 const HOSTS = 100_000;
-const SECONDS = 30;
+const SECONDS = 35;
+/** Not counted: as of a server that has run for a while. */
+const WARM_UP_MS = 5_000;
 const PROBE_EVERY_MS = 100;
 const PROBE_SECONDS_MAX = 10;
 const PREFIX = "post.";
@@ -93,7 +95,7 @@ async function post_steadily(
     const early_ms = due_ms - performance.now();
     if (early_ms > 0) await sleep(early_ms);
     await sender.post("/v1/events", batch, false);
-    acknowledged_ms.push(performance.now() - due_ms);
+    if (due_ms > begin_ms + WARM_UP_MS) acknowledged_ms.push(performance.now() - due_ms);
   }
 }
 
@@ -124,6 +126,7 @@ async function probe_steadily(
   probes: number,
   visible_ms: number[],
 ): Promise<void> {
+  const counted_from_ms = performance.now() + WARM_UP_MS;
   for (let probe = 0; probe < probes; probe++) {
     const begin_ms = performance.now();
     const event = { ...probe_event(probe, 2), loaded: { patch: { name: PATCH } } };
@@ -132,7 +135,7 @@ async function probe_steadily(
       if (performance.now() - begin_ms > PROBE_SECONDS_MAX * 1000)
         throw new Error(`probe ${probe} is not seen`);
     }
-    visible_ms.push(performance.now() - begin_ms);
+    if (begin_ms > counted_from_ms) visible_ms.push(performance.now() - begin_ms);
     await acknowledged;
     await sleep(Math.max(0, begin_ms + PROBE_EVERY_MS - performance.now()));
   }
