@@ -2,6 +2,7 @@
 import { by_configuration, outcome_of_configuration, paged } from "./check";
 import { BLOCK_SHIFT } from "./columns";
 import { configuration_count, words_of } from "./configurations";
+import { gather } from "./gather";
 import { column_block, configuration_of, host_count, HOSTS_PER_BLOCK } from "./hosts";
 import { take_pages } from "./memory";
 
@@ -57,12 +58,7 @@ export function want_outcomes(wanted: usize): bool {
 
 @inline
 function four(configurations: v128): u32 {
-  let found = i32x4.splat(0);
-  found = v128.load_lane<u32>(wanted_configurations + <u32>i32x4.extract_lane(configurations, 0), found, 0);
-  found = v128.load_lane<u32>(wanted_configurations + <u32>i32x4.extract_lane(configurations, 1), found, 1);
-  found = v128.load_lane<u32>(wanted_configurations + <u32>i32x4.extract_lane(configurations, 2), found, 2);
-  found = v128.load_lane<u32>(wanted_configurations + <u32>i32x4.extract_lane(configurations, 3), found, 3);
-  return <u32>i32x4.bitmask(i32x4.shl(found, 31));
+  return <u32>i32x4.bitmask(i32x4.shl(gather(wanted_configurations, configurations), 31));
 }
 
 /**

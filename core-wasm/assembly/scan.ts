@@ -17,6 +17,7 @@ import {
 } from "./check";
 import { BLOCK_SHIFT, ENTRIES, entries_of, GENERAL, heads_of, hosts_of_block, SHAPE_MASK } from "./columns";
 import { configuration_count, configurations_live, hosts_of, words_of } from "./configurations";
+import { gather } from "./gather";
 import { NONE } from "./hosts";
 import { take_pages } from "./memory";
 import { installed_count, installed_patch } from "./tables";
@@ -80,12 +81,7 @@ function mark_installed(): bool {
 
 @inline
 function marks_of(installed: v128): v128 {
-  let found = i32x4.splat(0);
-  found = v128.load_lane<u32>(marks + <u32>i32x4.extract_lane(installed, 0), found, 0);
-  found = v128.load_lane<u32>(marks + <u32>i32x4.extract_lane(installed, 1), found, 1);
-  found = v128.load_lane<u32>(marks + <u32>i32x4.extract_lane(installed, 2), found, 2);
-  found = v128.load_lane<u32>(marks + <u32>i32x4.extract_lane(installed, 3), found, 3);
-  return v128.and(found, i32x4.splat(255));
+  return v128.and(gather(marks, installed), i32x4.splat(255));
 }
 
 /** All bits of a lane that has the mark. */
