@@ -4,7 +4,7 @@
 //   u32 kernel | u32 flags | u32 stack_count + (lingering_count << 16) | stack words | lingering words
 //   stack word     = installed patch << 2 | phase
 //   lingering word = installed patch << 1 | pinned, sorted by name so that equal sets are equal bytes
-import { clear_columns, host_cell, put_columns, start_columns } from "./columns";
+import { clear_columns, host_cell, keep_columns, put_columns, start_columns } from "./columns";
 import { HashIndex, first, insert, next, remove, slot_tag, slot_value, start_index } from "./hash_index";
 import { tag_of } from "./hash";
 import { kept } from "./kept";
@@ -180,6 +180,7 @@ export function keep_configurations(): void {
   configurations_live = <u32>kept(configurations_live);
   free_entry = <u32>kept(free_entry);
   next_serial = <u32>kept(next_serial);
+  keep_columns();
 }
 
 @inline

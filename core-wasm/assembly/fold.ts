@@ -13,6 +13,7 @@ import {
   TWO_WRITERS,
 } from "./changes";
 import { casts_doubt, mark_uncertain, take_losses } from "./losses";
+import { pages_to_come } from "./columns";
 import {
   close_configuration,
   configuration_count,
@@ -231,7 +232,7 @@ function has_room(count: u64, unreadable: u64, record_bytes: u64, kept_bytes: u6
     count * EVENT_BYTES +
     unreadable * UNREADABLE_BYTES +
     record_bytes * BYTES_PER_RECORD_BYTE +
-    check_pages * PAGE_BYTES +
+    (check_pages + pages_to_come) * PAGE_BYTES +
     RESERVE_BYTES;
   return (
     room_bytes() > bytes + kept_bytes &&
