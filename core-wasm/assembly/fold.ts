@@ -1,8 +1,8 @@
 // The fold (RULES F): frames of the log, in the log's order, into hosts and configurations.
 //
-// Staged, because a fleet does not fit into a cache and WebAssembly has no prefetch: a block of events is decoded,
-// then its index slots are read, then its host records, then it is applied. The reads of a stage do not depend on
-// each other, so their cache misses overlap.
+// Staged, because a fleet does not fit into a cache: a block of events is decoded, then its index slots are read, then
+// its host records, then their ids, then it is applied. The reads of a stage do not depend on each other, so their cache
+// misses overlap (read_ahead.ts).
 import {
   apply_change,
   GAP_SEEN,
@@ -30,12 +30,12 @@ import {
   set_lingering_count,
   set_stack_count,
   STACK_MAX,
-  words_of,
   worsen_knowledge,
 } from "./configurations";
 import {
   add_host,
   advance_effective_time,
+  column_at,
   configuration_of,
   effective_time,
   find_host_from,
@@ -57,6 +57,7 @@ import { is_known, is_transition, keep_transition, transition_of } from "./trans
 import { limit_bytes, PAGE_BYTES, room_bytes, take_pages } from "./memory";
 import { MINUTES_PAGE_BYTES } from "./minutes";
 import { slot_value } from "./hash_index";
+import { list_place, places, PLACES_MAX, read_places } from "./read_ahead";
 import { kept } from "./kept";
 import {
   APPLIED,
@@ -86,8 +87,8 @@ import {
   SAYS_UNREADABLE,
 } from "./record";
 
-/** Events that are staged together: enough to overlap misses, few enough to stay in the first-level cache. */
-const BLOCK: u32 = 128;
+/** Events that are staged together: enough to overlap misses, few enough for all that they need to stay near. */
+const BLOCK: u32 = PLACES_MAX / 2;
 /** Records are gathered until this many events wait. */
 const GATHER: u32 = 256;
 /** The index in its record takes the low bits of a position. */
@@ -168,9 +169,6 @@ export let stopped_at: u64 = NO_POSITION;
 export let events_folded: u64 = 0;
 export let records_quarantined: u64 = 0;
 const anomaly_counts: usize = memory.data(8 * 32, 8);
-
-// What the reads of the stages come to: kept, so that no compiler leaves them out.
-let touched: u64 = 0;
 
 export function start_fold(own_partition: u32, partition_count: u32): bool {
   partition = own_partition;
@@ -411,33 +409,51 @@ function keep_as_of(into: usize, count: u32): u32 {
   return left;
 }
 
+@inline
+function event_at(i: u32): Event {
+  return changetype<Event>(events + <usize>i * EVENT_STRIDE);
+}
+
+/** Reads what the events of a block will need, one kind after the other: where each is, the one before it says. */
+function read_block_ahead(from: u32, to: u32): void {
+  let end = places;
+  for (let i = from; i < to; i++) {
+    const event = event_at(i);
+    event.slot = <u32>host_slot(event.tag);
+    end = list_place(end, event.slot);
+  }
+  read_places(end);
+  end = places;
+  for (let i = from; i < to; i++) {
+    const event = event_at(i);
+    // To the tag's own slot: a third of all hosts are not where their probe begins.
+    event.slot = <u32>seek_slot(event.slot, event.tag);
+    const value = slot_value(event.slot);
+    if (value == 0) continue;
+    end = list_place(end, changetype<usize>(host(value - 1)));
+    end = list_place(end, column_at(value - 1));
+  }
+  read_places(end);
+  end = places;
+  for (let i = from; i < to; i++) {
+    const event = event_at(i);
+    const value = slot_value(event.slot);
+    if (value == 0) continue;
+    // An id may lie in two cache lines.
+    const id: usize = host(value - 1).id;
+    end = list_place(end, id);
+    end = list_place(end, id + event.host_id_bytes);
+  }
+  read_places(end);
+}
+
 function apply_gathered(): void {
   for (let from: u32 = 0; from < gathered; from += BLOCK) {
     const to = min(from + BLOCK, gathered);
     const hosts_before = host_count;
+    read_block_ahead(from, to);
     for (let i = from; i < to; i++) {
-      const event = changetype<Event>(events + <usize>i * EVENT_STRIDE);
-      event.slot = <u32>host_slot(event.tag);
-      touched += load<u64>(event.slot);
-    }
-    for (let i = from; i < to; i++) {
-      const event = changetype<Event>(events + <usize>i * EVENT_STRIDE);
-      // To the tag's own slot: a third of all hosts are not where their probe begins.
-      event.slot = <u32>seek_slot(event.slot, event.tag);
-      const value = slot_value(event.slot);
-      if (value != 0) touched += host(value - 1).id + configuration_of(value - 1);
-    }
-    for (let i = from; i < to; i++) {
-      const event = changetype<Event>(events + <usize>i * EVENT_STRIDE);
-      const value = slot_value(event.slot);
-      if (value != 0) {
-        // An id may lie in two cache lines.
-        const id: usize = host(value - 1).id;
-        touched += load<u8>(id) + load<u8>(id + event.host_id_bytes) + load<u32>(words_of(configuration_of(value - 1)));
-      }
-    }
-    for (let i = from; i < to; i++) {
-      const event = changetype<Event>(events + <usize>i * EVENT_STRIDE);
+      const event = event_at(i);
       // A host that came in this block may have split the segment that the slot was in.
       if (host_count != hosts_before) event.slot = <u32>host_slot(event.tag);
       if (mode != AS_OF || event.flags & COUNTS) apply(event);

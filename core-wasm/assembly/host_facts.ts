@@ -3,10 +3,11 @@
 import { KNOWLEDGE_SHIFT, words_of } from "./configurations";
 import { tag_of } from "./hash";
 import { slot_value } from "./hash_index";
-import { configuration_of, effective_time, find_host_from, Host, host, host_slot, NONE, seek_slot } from "./hosts";
+import { column_at, configuration_of, effective_time, find_host_from, Host, host, host_slot, NONE, seek_slot } from "./hosts";
+import { list_place, places, PLACES_MAX, read_places } from "./read_ahead";
 import { strings } from "./tables";
 
-const BLOCK: u32 = 128;
+const BLOCK: u32 = PLACES_MAX / 2;
 
 /** The host id that stands in the list, and where its look-up has come to. */
 @unmanaged
@@ -17,33 +18,36 @@ class Asked {
   host: u32;
 }
 const ASKED_BYTES: usize = 16;
-const asked: usize = memory.data(16 * 128, 8);
+const asked: usize = memory.data(16 * 64, 8);
 
 @inline
 function asked_at(i: u32): Asked {
   return changetype<Asked>(asked + <usize>i * ASKED_BYTES);
 }
 
-// What the reads of the stages come to: kept, so that no compiler leaves them out.
-let touched: u64 = 0;
-
 /** The next `count` ids of the list at `at`, found as far as they are; where the list goes on. */
 function find_block(at: usize, count: u32): usize {
+  let end = places;
   for (let i: u32 = 0; i < count; i++) {
     const entry = asked_at(i);
     const length = <u32>load<u8>(at);
     entry.id = <u32>at;
     entry.tag = tag_of(at + 1, length, strings.seed);
     entry.slot = <u32>host_slot(entry.tag);
-    touched += load<u64>(entry.slot);
+    end = list_place(end, entry.slot);
     at += 1 + length;
   }
+  read_places(end);
+  end = places;
   for (let i: u32 = 0; i < count; i++) {
     const entry = asked_at(i);
     entry.slot = <u32>seek_slot(entry.slot, entry.tag);
     const value = slot_value(entry.slot);
-    if (value != 0) touched += host(value - 1).id + configuration_of(value - 1);
+    if (value == 0) continue;
+    end = list_place(end, changetype<usize>(host(value - 1)));
+    end = list_place(end, column_at(value - 1));
   }
+  read_places(end);
   for (let i: u32 = 0; i < count; i++) {
     const entry = asked_at(i);
     const id: usize = entry.id;

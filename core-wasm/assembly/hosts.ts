@@ -62,8 +62,9 @@ export function host(i: u32): Host {
   );
 }
 
+/** Where the host's configuration stands. */
 @inline
-function column_at(i: u32): usize {
+export function column_at(i: u32): usize {
   return (
     <usize>load<u32>(column + (<usize>(i >> COLUMN_PER_PAGE_SHIFT) << 2)) +
     (<usize>(i & ((1 << COLUMN_PER_PAGE_SHIFT) - 1)) << 2)

@@ -487,10 +487,17 @@ export function read_record(
   start_reading(from, from + length);
   let count: u32 = 0;
   while (at < end) {
-    const tag = read_tag();
-    if (tag != ((1 << 3) | BYTES)) {
-      skip_field(tag, 0);
-      continue;
+    // Most events have a tag and a length of a byte each. A byte behind the record is still memory, and not looked at.
+    const head = <u32>load<u16>(at);
+    let bytes = head >> 8;
+    if ((head & 0x80ff) == ((1 << 3) | BYTES) && bytes + 2 <= <u32>(end - at)) at += 2;
+    else {
+      const tag = read_tag();
+      if (tag != ((1 << 3) | BYTES)) {
+        skip_field(tag, 0);
+        continue;
+      }
+      bytes = read_size();
     }
     if (count == EVENTS_MAX) {
       if (record_error == OK) {
@@ -501,13 +508,12 @@ export function read_record(
       count--;
     }
     const event = changetype<Event>(events + <usize>count * EVENT_STRIDE);
-    const bytes = read_size();
     event.bytes = <u32>at;
     event.length = bytes;
     event.flags = 0;
     if (read_plain_event(event)) {
       event_error = OK;
-      skip_bytes(bytes);
+      at += bytes;
     } else {
       const outer = enter(bytes);
       read_event(event);
