@@ -191,6 +191,12 @@ function entry(id: u32): Entry {
   );
 }
 
+/** Where what is known of the id stands: to be read ahead. */
+@inline
+export function entry_place(id: u32): usize {
+  return changetype<usize>(entry(id));
+}
+
 /** Where the words of a configuration are; 0 for a free id. */
 @inline
 export function words_of(id: u32): usize {

@@ -13,11 +13,13 @@ import {
   TWO_WRITERS,
 } from "./changes";
 import { casts_doubt, mark_uncertain, take_losses } from "./losses";
-import { pages_to_come } from "./columns";
+import { host_cell, pages_to_come } from "./columns";
 import {
   close_configuration,
   configuration_count,
+  configurations_live,
   DISPUTED,
+  entry_place,
   GAP,
   join_configuration,
   leave_configuration,
@@ -30,6 +32,7 @@ import {
   set_lingering_count,
   set_stack_count,
   STACK_MAX,
+  words_of,
   worsen_knowledge,
 } from "./configurations";
 import {
@@ -53,7 +56,7 @@ import {
 } from "./hosts";
 import { installed_count, INSTALLED_MAX, kernel_count, KERNELS_MAX, NO_ROOM, strings } from "./tables";
 import { STRINGS_MAX } from "./strings";
-import { is_known, is_transition, keep_transition, transition_of } from "./transitions";
+import { keep_transition, likely_transition, number_of_step, set_of, transition_in } from "./transitions";
 import { limit_bytes, PAGE_BYTES, room_bytes, take_pages } from "./memory";
 import { MINUTES_PAGE_BYTES } from "./minutes";
 import { slot_value } from "./hash_index";
@@ -88,7 +91,7 @@ import {
 } from "./record";
 
 /** Events that are staged together: enough to overlap misses, few enough for all that they need to stay near. */
-const BLOCK: u32 = PLACES_MAX / 2;
+const BLOCK: u32 = PLACES_MAX / 3;
 /** Records are gathered until this many events wait. */
 const GATHER: u32 = 256;
 /** The index in its record takes the low bits of a position. */
@@ -341,8 +344,9 @@ function apply(event: Event): void {
 
   const before = configuration_of(i);
   const is_next = !begins_stream && event.sequence == record.sequence + 1;
-  const transition = is_next && is_transition(event) ? transition_of(before, event) : null;
-  if (transition !== null && is_known(transition, before, event)) {
+  const is_step = is_next && event.step != 0;
+  const transition = is_step ? transition_in(set_of(before, event), before, event) : null;
+  if (transition !== null) {
     took_effect(record, event, clamped);
     join_configuration(transition.after);
     set_configuration(i, transition.after);
@@ -383,7 +387,7 @@ function apply(event: Event): void {
   const after = close_configuration();
   set_configuration(i, after);
   leave_configuration(before);
-  if (transition !== null && odd != OVER_LIMIT) keep_transition(transition, before, before_serial, event, after, odd);
+  if (is_step && odd != OVER_LIMIT) keep_transition(before, before_serial, event, after, odd);
   write_outcome(event, i, previous, effective_time(record), anomalies, APPLIED);
 }
 
@@ -443,6 +447,39 @@ function read_block_ahead(from: u32, to: u32): void {
     const id: usize = host(value - 1).id;
     end = list_place(end, id);
     end = list_place(end, id + event.host_id_bytes);
+    event.step = number_of_step(event);
+  }
+  read_places(end);
+  if (configurations_live >= MANY_CONFIGURATIONS) read_configurations_ahead(from, to);
+}
+
+/** Where they are few, they are near anyway. */
+const MANY_CONFIGURATIONS: u32 = 2048;
+
+/** What a step leads from and to, by what the steps before led to. */
+function read_configurations_ahead(from: u32, to: u32): void {
+  let end = places;
+  for (let i = from; i < to; i++) {
+    const event = event_at(i);
+    const value = slot_value(event.slot);
+    if (value == 0) continue;
+    const before = configuration_of(value - 1);
+    end = list_place(end, entry_place(before));
+    end = list_place(end, host_cell(before));
+    if (event.step != 0) end = list_place(end, set_of(before, event));
+  }
+  read_places(end);
+  end = places;
+  for (let i = from; i < to; i++) {
+    const event = event_at(i);
+    const value = slot_value(event.slot);
+    if (value == 0 || event.step == 0) continue;
+    const before = configuration_of(value - 1);
+    const step = likely_transition(set_of(before, event), before, event);
+    if (step !== null) {
+      end = list_place(end, entry_place(step.after));
+      end = list_place(end, host_cell(step.after));
+    } else end = list_place(end, words_of(before));
   }
   read_places(end);
 }

@@ -7,7 +7,7 @@ import { column_at, configuration_of, effective_time, find_host_from, Host, host
 import { list_place, places, PLACES_MAX, read_places } from "./read_ahead";
 import { strings } from "./tables";
 
-const BLOCK: u32 = PLACES_MAX / 2;
+const BLOCK: u32 = PLACES_MAX / 3;
 
 /** The host id that stands in the list, and where its look-up has come to. */
 @unmanaged

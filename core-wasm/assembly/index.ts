@@ -81,7 +81,7 @@ import {
 import { hosts_before_minute as count_hosts_before, keep_minutes } from "./minutes";
 import { error_index as batch_error_index, record_error as batch_error } from "./record";
 import { keep_tables, start_tables, strings } from "./tables";
-import { start_transitions } from "./transitions";
+import { start_transitions, untouched_bytes } from "./transitions";
 import { view as view_buffer, view_configuration as show_configuration, view_host as show_host, view_installed as show_installed } from "./view";
 
 /** Of the fold: what the same events become. Changes only with a change of RULES F. */
@@ -122,9 +122,9 @@ function start_buffers(): bool {
 export function start(partition: u32, partitions: u32, limit_pages: u32, seed: u64): bool {
   start_memory(limit_pages);
   // What a call leaves behind comes first, so that the pages of the fold are one stretch.
-  if (!start_buffers() || !start_fold(partition, partitions)) return false;
+  if (!start_buffers() || !start_fold(partition, partitions) || !start_transitions()) return false;
   buffers_to_here();
-  if (!start_transitions() || !start_check()) return false;
+  if (!start_check()) return false;
   start_hosts_found();
   own_from_here();
   return (
@@ -243,7 +243,7 @@ export function room_for(events: u32, unreadable: u32, record_bytes: u32, new_ho
   return has_room_for(events, unreadable, record_bytes, new_hosts);
 }
 export function memory_used(): u64 {
-  return used_bytes();
+  return used_bytes() - untouched_bytes();
 }
 export function memory_room(): u64 {
   return room_bytes();

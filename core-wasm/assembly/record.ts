@@ -106,6 +106,8 @@ export class Event {
   // Of the call that folds it: its frame, and its entry of the chain.
   frame: u32;
   entry: u32;
+  /** Of the fold: the number of the change's bytes (bodies.ts), 0: none. */
+  step: u32;
 }
 /** An Observed that says that something was lost. */
 export const HAS_LOSSES: u32 = 1;
@@ -511,6 +513,7 @@ export function read_record(
     event.bytes = <u32>at;
     event.length = bytes;
     event.flags = 0;
+    event.step = 0;
     if (read_plain_event(event)) {
       event_error = OK;
       at += bytes;
