@@ -64,6 +64,48 @@ describe("configurations that come and go", () => {
     expect(core.memory_used_bytes).toBe(settled_bytes);
   });
 
+  test("are what the steps of each host come to, where thousands of them go through steps", () => {
+    const core = new_core();
+    const random = random_numbers(7);
+    const STEPS = ["loading", "loaded", "disabling", "disabled", "removed"] as const;
+    // Of each host: the patch that it keeps, the one that goes round, and how far that one is.
+    const hosts = Array.from({ length: 4_000 }, (_, i) => ({
+      kept: `kept${i}`,
+      going: "",
+      step: 0,
+      sequence: 1,
+    }));
+    fold_log(
+      core,
+      log_of(
+        hosts.map(({ kept }, i) => observed(`h${i}`, { stack: [kept] })),
+        500,
+      ),
+    );
+    for (let round = 0; round < 12; round++) {
+      const events = Array.from({ length: hosts.length }, () => {
+        const number = random(hosts.length);
+        const host = hosts[number]!;
+        if (host.step === 0) host.going = `going${random(3)}`;
+        const change = { [STEPS[host.step]!]: { patch: { name: host.going } } };
+        host.step = (host.step + 1) % STEPS.length;
+        return { host_id: `h${number}`, stream: 1, sequence: ++host.sequence, ...change };
+      });
+      fold_log(core, log_of(events, 500, core.next_offset));
+    }
+    expect(core.configuration_count).toBe(hosts.length);
+    expect(Object.values(core.anomalies_seen()).every((count) => count === 0)).toBe(true);
+    hosts.forEach(({ kept, going, step }, i) => {
+      const { stack, lingering } = core.configuration(core.host(core.find_host(`h${i}`)!).configuration);
+      const phase = [null, "enabling", "enabled", "disabling", null][step];
+      expect(stack.map((entry) => [entry.name, entry.phase])).toEqual([
+        [kept, "enabled"],
+        ...(phase ? [[going, phase]] : []),
+      ]);
+      expect(lingering.map(({ name }) => name)).toEqual(step === 4 ? [going] : []);
+    });
+  });
+
   test("are one for two hosts that came to it by different ways", () => {
     const core = new_core();
     fold_log(
