@@ -129,7 +129,7 @@ const BY_CONFIGURATION_PER_PAGE_SHIFT: u32 = 14;
 /** It is filled in: only who asks for hosts needs it. */
 let is_placed: bool = false;
 /** Outcomes tell what would be replaced. */
-let tells_replaced: bool = true;
+export let tells_replaced: bool = true;
 
 // By kernel: the candidate's manifest there, or one of these.
 const NOT_BUILT_FOR: u32 = MISSING;

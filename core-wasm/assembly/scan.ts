@@ -1,7 +1,8 @@
 // Which configurations a check judges: one of each class. A class is what the rules look at (check.ts' `judge`): kernel and
 // flags, how many patches there are, the first of them that conflicts, else the first that the catalog does not tell of,
 // whether one of those stands before the conflict, and whether one was built for another kernel. What the candidate is to
-// an installed patch is looked up once; then four stacks at a time are read as columns (columns.ts).
+// an installed patch is looked up once; then four stacks at a time are read as columns (columns.ts). Where configurations
+// are very many, most of them are but counted by their first conflict (tally.ts), and only what is left goes by classes.
 import { AMBIGUOUS, built_for_other_kernel, manifest, resolved } from "./catalog";
 import {
   by_configuration,
@@ -14,13 +15,15 @@ import {
   paged,
   REPLACES,
   TELL_LESS,
+  tells_replaced,
 } from "./check";
 import { BLOCK_SHIFT, ENTRIES, entries_of, GENERAL, heads_of, hosts_of_block, SHAPE_MASK } from "./columns";
 import { configuration_count, configurations_live, hosts_of, words_of } from "./configurations";
 import { gather } from "./gather";
 import { NONE } from "./hosts";
 import { take_pages } from "./memory";
-import { installed_count, installed_patch } from "./tables";
+import { begin_tally, end_tally, put_key, start_tally, tally_four } from "./tally";
+import { installed_count, installed_patch, kernel_count } from "./tables";
 
 // What the candidate is to an installed patch.
 const CONFLICTS: i32 = 1;
@@ -41,8 +44,16 @@ let classes: usize = 0;
 const columns: usize = memory.data(4 * 8, 8);
 /** Marks are worth making where there are not many more installed patches than configurations. */
 let is_marked: bool = false;
+/** From so many configurations on, a cell for every installed patch pays. */
+const TALLY_MIN: u32 = 1 << 14;
+/** There are keys for it; and this scan goes by them. */
+let has_keys: bool = false;
+let is_tallied: bool = false;
+/** Some manifest of the candidate replaces what is on the stack: then its names are told, which no cell has. */
+let may_replace: bool = false;
 
 export function start_scan(): bool {
+  start_tally();
   marks = 0;
   marks_pages = 0;
   classes = take_pages((CLASSES << CLASS_SHIFT) / 65536);
@@ -52,6 +63,12 @@ export function start_scan(): bool {
 /** For the candidate that check.ts has; false where there is no room. */
 export function begin_scan(): bool {
   is_marked = installed_count < 2 * configurations_live + 1024;
+  has_keys = is_marked && configurations_live >= TALLY_MIN && begin_tally();
+  may_replace = false;
+  for (let id: u32 = 0; id < kernel_count; id++) {
+    const candidate = load<u32>(paged(candidates, id));
+    if (candidate < AMBIGUOUS && manifest(candidate).replace) may_replace = true;
+  }
   return !is_marked || mark_installed();
 }
 
@@ -75,6 +92,7 @@ function mark_installed(): bool {
       else if (!manifest(candidate).states_unknown && conflict_with(candidate, holder) >= 0) mark |= CONFLICTS;
     }
     store<u8>(marks + 1 + i, <u8>mark);
+    if (has_keys) put_key(i, mark == CONFLICTS, (mark & ~CONFLICTS) != 0);
   }
   return true;
 }
@@ -101,13 +119,20 @@ function give_hosts(slot: usize): void {
  * TELL_LESS.
  */
 export function scan(places: bool): u32 {
-  if (!places) memory.fill(classes, 0, <usize>CLASSES << CLASS_SHIFT);
+  if (!places) {
+    memory.fill(classes, 0, <usize>CLASSES << CLASS_SHIFT);
+    is_tallied = has_keys && !(tells_replaced && may_replace);
+  }
   const blocks = (configuration_count + (1 << BLOCK_SHIFT) - 1) >> BLOCK_SHIFT;
   for (let block: u32 = 0; block < blocks; block++) {
     const failed = scan_block(block, places);
     if (failed != 0) return failed;
   }
   if (places) return 0;
+  if (is_tallied) {
+    const failed = end_tally();
+    if (failed != 0) return failed;
+  }
   for (let i: u32 = 0; i < CLASSES; i++) {
     const slot = classes + (<usize>i << CLASS_SHIFT);
     if (load<u32>(slot, 12) != 0) give_hosts(slot);
@@ -130,34 +155,41 @@ function scan_block(block: u32, places: bool): u32 {
   }
   const end = <usize>(to - from) << 2;
   for (let at: usize = 0; at < end; at += 16) {
-    let any = i32x4.splat(0);
-    let conflicting = i32x4.splat(0);
-    let not_told = i32x4.splat(0);
-    let before = i32x4.splat(0);
-    // From the top of the stacks down: the lowest is the first.
-    for (let k = depth; k > 0; ) {
-      k--;
-      const installed = v128.load(<usize>load<u32>(columns + (k << 2)) + at);
-      const found = marks_of(installed);
-      const conflicts = having(found, 0);
-      const untold = having(found, 1);
-      any = v128.or(any, found);
-      conflicting = v128.bitselect(installed, conflicting, conflicts);
-      before = v128.andnot(v128.or(before, untold), conflicts);
-      not_told = v128.bitselect(installed, not_told, untold);
-    }
-    const first = v128.bitselect(conflicting, not_told, i32x4.ne(conflicting, i32x4.splat(0)));
-    const elsewhere = v128.and(i32x4.shr_u(any, 1), i32x4.splat(2));
-    const rest = v128.or(i32x4.shl(first, 2), v128.or(elsewhere, v128.and(before, i32x4.splat(1))));
-    const general = having(any, 3);
     const id = from + <u32>(at >> 2);
-    let failed = count(id, heads + at, hosts + at, placed, i32x4.extract_lane(rest, 0), i32x4.extract_lane(general, 0));
-    failed |= count(id + 1, heads + at + 4, hosts + at + 4, placed, i32x4.extract_lane(rest, 1), i32x4.extract_lane(general, 1));
-    failed |= count(id + 2, heads + at + 8, hosts + at + 8, placed, i32x4.extract_lane(rest, 2), i32x4.extract_lane(general, 2));
-    failed |= count(id + 3, heads + at + 12, hosts + at + 12, placed, i32x4.extract_lane(rest, 3), i32x4.extract_lane(general, 3));
+    if (is_tallied && tally_four(id, heads + at, hosts + at, columns, depth, at, placed != 0 ? placed + at : 0)) continue;
+    const failed = count_four(id, heads + at, hosts + at, depth, at, placed);
     if (failed != 0) return failed;
   }
   return 0;
+}
+
+/** Four configurations of a block to their classes. 0, NONE or TELL_LESS. */
+function count_four(id: u32, heads: usize, hosts: usize, depth: usize, at: usize, placed: usize): u32 {
+  let any = i32x4.splat(0);
+  let conflicting = i32x4.splat(0);
+  let not_told = i32x4.splat(0);
+  let before = i32x4.splat(0);
+  // From the top of the stacks down: the lowest is the first.
+  for (let k = depth; k > 0; ) {
+    k--;
+    const installed = v128.load(<usize>load<u32>(columns + (k << 2)) + at);
+    const found = marks_of(installed);
+    const conflicts = having(found, 0);
+    const untold = having(found, 1);
+    any = v128.or(any, found);
+    conflicting = v128.bitselect(installed, conflicting, conflicts);
+    before = v128.andnot(v128.or(before, untold), conflicts);
+    not_told = v128.bitselect(installed, not_told, untold);
+  }
+  const first = v128.bitselect(conflicting, not_told, i32x4.ne(conflicting, i32x4.splat(0)));
+  const elsewhere = v128.and(i32x4.shr_u(any, 1), i32x4.splat(2));
+  const rest = v128.or(i32x4.shl(first, 2), v128.or(elsewhere, v128.and(before, i32x4.splat(1))));
+  const general = having(any, 3);
+  let failed = count(id, heads, hosts, placed, i32x4.extract_lane(rest, 0), i32x4.extract_lane(general, 0));
+  failed |= count(id + 1, heads + 4, hosts + 4, placed, i32x4.extract_lane(rest, 1), i32x4.extract_lane(general, 1));
+  failed |= count(id + 2, heads + 8, hosts + 8, placed, i32x4.extract_lane(rest, 2), i32x4.extract_lane(general, 2));
+  failed |= count(id + 3, heads + 12, hosts + 12, placed, i32x4.extract_lane(rest, 3), i32x4.extract_lane(general, 3));
+  return failed;
 }
 
 /** One configuration of a block to its class; a head of 0 is none. 0, NONE or TELL_LESS. */
