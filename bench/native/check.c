@@ -5,9 +5,10 @@
 //                          stdout: seconds, seconds of processor, hosts that are refused
 //
 // NAME is what is measured:
-//   read     a sum over the effective vectors: five columns of u32, state and version
-//   column   a sum over one of them: a u32 for each host
-//   columns  the rule over them, without branches
+//   read     a sum over the effective vectors: five columns of a u32 for the state and a u32 for the version
+//   bytes    a sum over as many bytes as the core reads: seven columns of u32 (five of patches, heads, hosts)
+//   column   a sum over one of those: a u32 for each host
+//   columns  the rule over the effective vectors, without branches
 //   lists    the rule as the kernel goes: a list of patches, each with its array of states, every piece allocated by
 //            itself in a random order
 #include <stdbool.h>
@@ -21,7 +22,7 @@ typedef uint16_t u16;
 typedef uint32_t u32;
 typedef uint64_t u64;
 
-enum { STACK = 5, STATES = 64 };
+enum { STACK = 5, STATES = 64, CORE_COLUMNS = 7 };
 
 static void stop(const char *why) {
   fprintf(stderr, "check.c: %s\n", why);
@@ -37,23 +38,34 @@ static void *room(size_t bytes) {
 // ---- Effective vectors ----
 
 static u32 hosts;
-static u32 *columns[STACK];
+// State in the high half, version in the low one.
+static u64 *columns[STACK];
+static u32 *core_columns[CORE_COLUMNS];
 
 // By state: the highest version that may be held + 1; 0: none may, of a state that a replacing candidate lacks.
-static u32 limits[STATES];
+static u64 limits[STATES];
 
 static u32 run_read(void) {
-  u32 sum = 0;
+  u64 sum = 0;
   for (u32 k = 0; k < STACK; k++) {
-    const u32 *column = columns[k];
+    const u64 *column = columns[k];
     for (u32 i = 0; i < hosts; i++) sum += column[i];
   }
-  return sum;
+  return (u32)sum;
 }
 
 static u32 run_column(void) {
   u32 sum = 0;
-  for (u32 i = 0; i < hosts; i++) sum += columns[0][i];
+  for (u32 i = 0; i < hosts; i++) sum += core_columns[0][i];
+  return sum;
+}
+
+static u32 run_bytes(void) {
+  u32 sum = 0;
+  for (u32 k = 0; k < CORE_COLUMNS; k++) {
+    const u32 *column = core_columns[k];
+    for (u32 i = 0; i < hosts; i++) sum += column[i];
+  }
   return sum;
 }
 
@@ -62,8 +74,8 @@ static u32 run_columns(void) {
   for (u32 i = 0; i < hosts; i++) {
     u32 any = 0;
     for (u32 k = 0; k < STACK; k++) {
-      u32 entry = columns[k][i];
-      any |= (entry & 0xffff) >= limits[entry >> 16];
+      u64 entry = columns[k][i];
+      any |= (u32)entry >= limits[entry >> 32];
     }
     refused += any;
   }
@@ -129,10 +141,10 @@ static void make_lists(void) {
   for (size_t i = 0; i < count; i++) {
     struct patch *patch = room(sizeof *patch);
     patch->states = room(2 * sizeof *patch->states);
-    u32 entry = columns[order[i] % STACK][order[i] / STACK];
+    u64 entry = columns[order[i] % STACK][order[i] / STACK];
     memset(patch->states, 0, 2 * sizeof *patch->states);
-    patch->states[0].id = (entry >> 16) + 1;
-    patch->states[0].version = entry & 0xffff;
+    patch->states[0].id = (entry >> 32) + 1;
+    patch->states[0].version = (u32)entry;
     patch->replace = false;
     patches[order[i]] = patch;
   }
@@ -156,7 +168,11 @@ static void read_stacks(const char *path) {
   for (u32 k = 0; k < STACK; k++) {
     if (fread(column, sizeof *column, hosts, file) != hosts) stop("the stacks end early");
     columns[k] = room(hosts * sizeof **columns);
-    for (u32 i = 0; i < hosts; i++) columns[k][i] = (u32)(column[i] >> 8) << 16 | (column[i] & 255);
+    for (u32 i = 0; i < hosts; i++) columns[k][i] = (u64)(column[i] >> 8) << 32 | (column[i] & 255);
+  }
+  for (u32 k = 0; k < CORE_COLUMNS; k++) {
+    core_columns[k] = room(hosts * sizeof **core_columns);
+    for (u32 i = 0; i < hosts; i++) core_columns[k][i] = i + k;
   }
   free(column);
   fclose(file);
@@ -167,7 +183,7 @@ static void read_candidate(char *text) {
   u32 count = 0;
   for (u32 i = 0; i < STATES; i++) {
     u32 version = (u32)strtoul(text, &text, 10);
-    limits[i] = version ? version + 1 : replaces ? 0 : UINT32_MAX;
+    limits[i] = version ? (u64)version + 1 : replaces ? 0 : UINT64_MAX;
     if (!version) continue;
     offered[count].id = i + 1;
     offered[count++].version = version;
@@ -192,6 +208,7 @@ int main(int count, char **arguments) {
     *rest = 0;
     read_candidate(rest + 1);
     u32 (*run)(void) = !strcmp(line, "read")      ? run_read
+                       : !strcmp(line, "bytes")   ? run_bytes
                        : !strcmp(line, "column")  ? run_column
                        : !strcmp(line, "columns") ? run_columns
                                                   : run_lists;
