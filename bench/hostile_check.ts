@@ -125,7 +125,8 @@ async function candidate_figure(
     for (const floor of FLOORS) {
       if (floors === null || (floor === "lists" && i >= LIST_RUNS)) continue;
       const told = await floors.run(floor, candidate);
-      if (floor === "columns" || floor === "lists") must_be(`${floor} of native/check.c`, told.refused, refused);
+      if (floor === "columns" || floor === "lists")
+        must_be(`${floor} of native/check.c`, told.refused, refused);
       floor_runs[floor].push(told.run);
     }
   }
