@@ -114,6 +114,22 @@ export function* batch_spans(bytes: Uint8Array): Generator<FieldSpan> {
   }
 }
 
+/** Where one event of such a batch is; null: it has no so many. One after the other to it, and nothing made of those before. */
+export function span_of_event(bytes: Uint8Array, index: number): EventSpan | null {
+  const reader = Reader.create(bytes);
+  for (let left = index; reader.pos < reader.len; ) {
+    const tag = reader.tag();
+    if (tag !== EVENTS_TAG) {
+      reader.skipType(tag & 7, 0, tag >>> 3);
+      continue;
+    }
+    const size = reader.size();
+    if (left-- === 0) return { index, start: reader.pos, end: reader.pos + size };
+    reader.skip(size);
+  }
+  return null;
+}
+
 /** Throws Problem for what does not decode; validates nothing else. */
 export function decode_batch(bytes: Uint8Array): DecodedEvent[] {
   const events: DecodedEvent[] = [];

@@ -1,6 +1,6 @@
 /** A host's events as they stand in the log: by the chain, from event to event; without one, by reading all of it. */
 import type { Core } from "../core/core.js";
-import { batch_spans, decode_event, encode_batch, type HostEvent } from "../events/codec.js";
+import { batch_spans, decode_event, encode_batch, type HostEvent, span_of_event } from "../events/codec.js";
 import { records_of } from "../log/frame.js";
 import { FRAME_GUESS_BYTES, type Log, type LogFrame } from "../log/log.js";
 import type { EventInLog } from "./fold_event.js";
@@ -74,7 +74,7 @@ class ChainedReader {
     const { offset, index } = place;
     for (const record of records_of(this.#frame.bytes)) {
       if (record.offset !== offset) continue;
-      const span = nth(batch_spans(record.bytes), index);
+      const span = span_of_event(record.bytes, index);
       if (span === null) return null;
       // A copy: the frame's memory is used for the next one, and what is decoded may be views of it.
       const bytes = new Uint8Array(record.bytes.subarray(span.start, span.end));
@@ -84,12 +84,6 @@ class ChainedReader {
     }
     return null;
   }
-}
-
-function nth<Item>(items: Iterable<Item>, index: number): Item | null {
-  let at = 0;
-  for (const item of items) if (at++ === index) return item;
-  return null;
 }
 
 /** The host's part of a record that the fold takes. */
