@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Core } from "#services/core/core.js";
 import { digest_of_core, format_digest } from "#services/core/digest.js";
+import { host_list } from "#services/core/host_list.js";
 import { partition_of } from "#services/events/partition.js";
 import { RECORD_ERRORS } from "#services/events/record_error.js";
 import { validate_batch } from "#services/events/validate.js";
@@ -28,6 +29,7 @@ import {
   verdict_words,
   verdict_words_of_model,
 } from "../model/from_core.js";
+import { high_core } from "../model/high_core.js";
 import { first_version, previous_holder } from "../model/kernel.js";
 import { random_candidate, random_catalog, random_log, recut } from "../model/random.js";
 import * as model_registry from "../model/registry.js";
@@ -406,6 +408,60 @@ describe("checks", () => {
     );
   });
 });
+
+/** The fold's tables, or the buffers already, reach over 2 GiB; all is above it; all is in the last 48 MiB of memory. */
+const HIGH_BYTES = [2 ** 31 - (14 << 20), 2 ** 31 - (6 << 20), 2 ** 31, 2 ** 32 - (48 << 20)];
+
+describe("a core that begins at", () => {
+  test.each(HIGH_BYTES)("%d bytes says of every host and event what the rules say", (from_bytes) => {
+    const high = high_core(from_bytes, ALONE);
+    expect(high.memory_used_bytes).toBeGreaterThan(from_bytes + (10 << 20));
+    const drawn = fc.tuple(any_log, random_catalog(40), fc.array(random_candidate, { minLength: 4 }));
+    fc.assert(
+      fc.property(drawn, ([records, catalog_records, candidates]) => {
+        high.restart({ ...ALONE, seed: 3n });
+        core.restart({ ...ALONE, seed: 5n });
+        const of_core = new CoreCatalog(high);
+        const registry = fold_log(records);
+        const catalog = new_catalog();
+        for (const record of catalog_records) {
+          of_core.apply(record);
+          apply_catalog_record(catalog, record);
+        }
+        for (const frame of frames_of(frames_from(records))) {
+          expect(core.fold_frames(frame, true)).toBe("folded");
+          expect(high.fold_frames(frame, true)).toBe("folded");
+          expect(high.outcome_count).toBe(core.outcome_count);
+          for (let i = 0; i < high.outcome_count; i++) expect(high.outcome(i)).toEqual(core.outcome(i));
+        }
+        expect_same_registry(high, registry);
+        for (const candidate of candidates) expect_same_check(high, registry, catalog, candidate);
+        const hosts = [...registry.hosts.values()];
+        for (const host of hosts) {
+          expect_same_host(high, host);
+          expect_same_references(high, of_core, host, catalog);
+        }
+        const list = host_list(hosts.map((host) => host.host_id));
+        expect(high.host_facts(list)).toEqual(core.host_facts(list));
+        const minute = Math.floor(high.log_time_ms / 60_000);
+        expect(high.hosts_before_minute(minute)).toBe(core.hosts_before_minute(minute));
+        expect(chain_of(high, records)).toEqual(chain_of(core, records));
+      }),
+      { numRuns: 25 },
+    );
+  });
+});
+
+/** Folds the log anew. */
+function chain_of(of: Core, records: LogRecord[]): Uint8Array[] {
+  of.restart(ALONE);
+  const told: Uint8Array[] = [];
+  const status = of.fold_chained(frames_from(records), ({ folded, frames, records, entries }) => {
+    told.push(folded.slice(), frames.slice(), records.slice(), entries.slice());
+  });
+  expect(status).toBe("folded");
+  return told;
+}
 
 describe("the age of hosts", () => {
   test("is counted exactly, for the partition and beside each outcome of a check, as often as is asked", () => {
