@@ -1,7 +1,7 @@
 // Hosts: a 64-byte record each, a column with the configuration, an index by host id.
 import { HashIndex, first, insert, next, slot_tag, slot_value, start_index } from "./hash_index";
 import { kept } from "./kept";
-import { Arena, arena_take, same_bytes, start_arena, take_directory } from "./memory";
+import { Arena, arena_take_bytes, same_bytes, start_arena, take_directory } from "./memory";
 import { add_to_minute, minute_of, start_minutes, take_from_minute } from "./minutes";
 import { page_for } from "./tables";
 
@@ -145,7 +145,7 @@ export function add_host(tag: u32, at: usize, length: u32, time_ms: u64): u32 {
   const i = host_count;
   if (i == HOSTS_MAX) return NONE;
   if (!page_for(records, i, HOSTS_PER_PAGE_SHIFT) || !page_for(column, i, COLUMN_PER_PAGE_SHIFT)) return NONE;
-  const id = arena_take(ids, length + 1);
+  const id = arena_take_bytes(ids, length + 1);
   if (id == 0 || !add_to_minute(minute_of(time_ms)) || !insert(index, tag, i)) return NONE;
   store<u8>(id, <u8>length);
   memory.copy(id + 1, at, length);

@@ -3,8 +3,11 @@
 
 export const PAGE_BYTES: u32 = 65536;
 
-// memory.grow is asked for this many pages at once, so that its cost is paid once a mebibyte.
-const PAGES_PER_GROW: u32 = 16;
+// memory.grow is asked for at least this many pages at once, and for a 64th of what there is. Each call makes a new
+// ArrayBuffer of all the memory, which JavaScript's collector takes for as much garbage and sets out to collect: growing
+// by a constant would have it collect a thousand times on the way to a gibibyte.
+const PAGES_PER_GROW_MIN: u32 = 16;
+const GROW_SHIFT: u32 = 6;
 
 // The last pages below 4 GiB are never handed out: `address + length` cannot wrap.
 const PAGES_MAX: u32 = 65536 - 16;
@@ -60,7 +63,7 @@ export function take_pages(count: u32): usize {
   const have: u32 = memory.size();
   if (next_page + count > have) {
     const missing = next_page + count - have;
-    const wanted = min(max(missing, PAGES_PER_GROW), PAGES_MAX - have);
+    const wanted = min(max(missing, max(PAGES_PER_GROW_MIN, have >> GROW_SHIFT)), page_limit - have);
     if (memory.grow(wanted) < 0 && memory.grow(missing) < 0) return 0;
   }
   const address = <usize>next_page * PAGE_BYTES;
@@ -98,17 +101,21 @@ export function start_arena(arena: Arena): void {
   arena.end = 0;
 }
 
-/** Address of `bytes` fresh bytes (at most a page), aligned to 4; 0 if memory is at its limit. */
+/** Address of `bytes` fresh bytes (at most a page), aligned to 4 in an arena of no others; 0 if memory is at its limit. */
 export function arena_take(arena: Arena, bytes: u32): usize {
-  const size = (bytes + 3) & ~3;
-  if (arena.at + size > arena.end || arena.at == 0) {
+  return arena_take_bytes(arena, (bytes + 3) & ~3);
+}
+
+/** As `arena_take`, next to what was taken last. */
+export function arena_take_bytes(arena: Arena, bytes: u32): usize {
+  if (arena.at + bytes > arena.end || arena.at == 0) {
     const page = take_pages(1);
     if (page == 0) return 0;
     arena.at = page;
     arena.end = page + PAGE_BYTES;
   }
   const address = arena.at;
-  arena.at += size;
+  arena.at += bytes;
   return address;
 }
 
