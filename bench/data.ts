@@ -211,6 +211,14 @@ export class PieceWriter {
   }
 }
 
+/** Gathers events into frames of one record each, which are handed over as they are made: a large fleet's are never all there. */
+export function frame_writer(take: (frame: Uint8Array) => void): RecordWriter {
+  let offset = 0n;
+  return new RecordWriter(LOG_LIMITS, (bytes, log_time_ms) =>
+    take(encode_frames([{ offset: offset++, log_time_ms, bytes }], 0)),
+  );
+}
+
 const HOST_ID = Buffer.from("host-0000000.fra.net");
 export const HOST_ID_BYTES = HOST_ID.length;
 const HOST_ID_DIGIT_LAST = 11;
@@ -271,6 +279,13 @@ export class Fleet {
   /** An Observed of every host. */
   baseline(): Pieces {
     return this.#pieces(this.hosts, (writer) => this.#write_baseline(() => writer));
+  }
+
+  /** `baseline` frame by frame. */
+  baseline_frames(take: (frame: Uint8Array) => void): void {
+    const writer = frame_writer(take);
+    this.#write_baseline(() => writer);
+    writer.end(START_MS);
   }
 
   /** Changes of random hosts; a share of them is the host's last one again. */

@@ -3,17 +3,7 @@
  * in 16 versions.
  */
 import type { Core, CoreManifest } from "../services/core/core.js";
-import {
-  ARCH,
-  field,
-  LOG_LIMITS,
-  PieceWriter,
-  RecordWriter,
-  START_MS,
-  stack_entry,
-  text,
-  varint,
-} from "./data.js";
+import { ARCH, field, frame_writer, START_MS, stack_entry, text, varint } from "./data.js";
 import { random_from } from "./random.js";
 
 export const STATES = 64;
@@ -92,8 +82,8 @@ export function hostile_stacks(hosts: number): Uint16Array[] {
   return columns;
 }
 
-/** Folds an Observed of each host. */
-export function fold_hostile(core: Core, stacks: readonly Uint16Array[]): void {
+/** An Observed of each host, a frame of about 16 KiB at a time. */
+export function hostile_frames(stacks: readonly Uint16Array[], take: (frame: Uint8Array) => void): void {
   const hosts = stacks[0]!.length;
   const entries = Array.from({ length: STATES * 256 }, (_, packed) =>
     Uint8Array.from(stack_entry(name_of(1 + (packed >> 8), packed & 255), ENABLED)),
@@ -104,17 +94,7 @@ export function fold_hostile(core: Core, stacks: readonly Uint16Array[]): void {
     ...field(3, BYTES, Array<number>(16).fill(7)),
     ...field(5, VARINT, [1]),
   ]);
-  const pieces = new PieceWriter(0n);
-  const fold = () => {
-    for (const piece of pieces.pieces.splice(0)) {
-      if (core.fold_frames(piece, false) !== "folded")
-        throw new Error("the partition is full: give fewer --hosts");
-    }
-  };
-  const writer = new RecordWriter(LOG_LIMITS, (record, time_ms) => {
-    pieces.record(record, time_ms);
-    fold();
-  });
+  const writer = frame_writer(take);
   // Its field's number and its length, of two bytes, come first.
   const observed = new Uint8Array(1024);
   observed.set(varint(OBSERVED_FIELD * 8 + BYTES));
@@ -130,6 +110,12 @@ export function fold_hostile(core: Core, stacks: readonly Uint16Array[]): void {
     writer.event(host, host + 1, 1, 1, START_MS, observed.subarray(0, at));
   }
   writer.end(START_MS);
-  pieces.end();
-  fold();
+}
+
+/** Folds an Observed of each host. */
+export function fold_hostile(core: Core, stacks: readonly Uint16Array[]): void {
+  hostile_frames(stacks, (frame) => {
+    if (core.fold_frames(frame, false) !== "folded")
+      throw new Error("the partition is full: give fewer --hosts");
+  });
 }

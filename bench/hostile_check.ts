@@ -198,7 +198,7 @@ export async function hostile_figures(hosts: number): Promise<Figure[]> {
       figures.push(await candidate_figure(core, candidate, { stacks, floors, duckdb }));
     const { name } = HOSTILE_CANDIDATES[1]!;
     figures.push(await bitmap_figure("bitmap-hostile", core, name, hosts, floors));
-    figures.push(late_manifest_figure(core), memory_figure(core));
+    figures.push(late_manifest_figure(core));
     return figures;
   } finally {
     await floors?.end();
@@ -214,10 +214,4 @@ function late_manifest_figure(core: Core): Figure {
     return timed(() => core.check(name, NO_BUILD_ID));
   });
   return figure_of("check-hostile-late", "ms", runs, ({ seconds }) => seconds * 1000, core.memory_used_bytes);
-}
-
-function memory_figure(core: Core): Figure {
-  const run: Run = { seconds: 0, cpu_seconds: 0 };
-  const bytes = core.memory_used_bytes;
-  return figure_of("memory-hostile", "B/host", [run], () => bytes / core.host_count, bytes);
 }

@@ -12,6 +12,7 @@ import { HOSTILE_FIGURES, hostile_figures } from "./hostile_check.js";
 import { ingest_figures } from "./ingest.js";
 import { KAFKA_FIGURES, kafka_figures } from "./kafka/kafka_figures.js";
 import type { Figure } from "./measure.js";
+import { MEMORY_FIGURES, memory_figures } from "./memory.js";
 import { past_figures } from "./past.js";
 import { REPLAY_FIGURES, replay_figures } from "./replay.js";
 import { RESTART_FIGURES, restart_figures } from "./restart.js";
@@ -23,6 +24,7 @@ const FIGURES = [
   ...FOLD_FIGURES,
   "check",
   ...HOSTILE_FIGURES,
+  ...MEMORY_FIGURES,
   ...REPLAY_FIGURES,
   ...RESTART_FIGURES,
   ...HISTORY_FIGURES,
@@ -100,6 +102,7 @@ if (FOLD_FIGURES.some((name) => wanted.has(name))) {
 }
 if (wanted.has("check")) figures.push(check_figure(hosts));
 if (HOSTILE_FIGURES.some((name) => wanted.has(name))) figures.push(...(await hostile_figures(hosts)));
+if (MEMORY_FIGURES.some((name) => wanted.has(name))) figures.push(...memory_figures(hosts, wanted));
 if (REPLAY_FIGURES.some((name) => wanted.has(name))) {
   const replayed = await replay_figures(hosts, events);
   figures.push(...replayed.filter((figure) => wanted.has(figure.name)));

@@ -8,7 +8,9 @@ const args = process.argv.slice(2);
 /** Only this has DuckDB for a peer, and a run that names nothing. */
 const wants_peers =
   !args.includes("--smoke") &&
-  (args[0] === undefined || args[0].startsWith("-") || args.some((arg) => arg.includes("hostile")));
+  (args[0] === undefined ||
+    args[0].startsWith("-") ||
+    args.some((arg) => arg.includes("hostile") && arg !== "memory-hostile"));
 
 prepare();
 if (wants_peers && !existsSync(join("bench", "node_modules", "@duckdb"))) {

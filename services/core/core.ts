@@ -278,6 +278,11 @@ export class Core {
     return Number(this.#core.memory_used());
   }
 
+  /** Also what was taken ahead of need. */
+  get memory_bytes(): number {
+    return this.#core.memory.buffer.byteLength;
+  }
+
   // Doubt (RULES F8).
 
   /**
