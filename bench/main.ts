@@ -11,6 +11,7 @@ import { HISTORY_FIGURES, history_figure } from "./history.js";
 import { HOSTILE_FIGURES, hostile_figures } from "./hostile_check.js";
 import { ingest_figures } from "./ingest.js";
 import { KAFKA_FIGURES, kafka_figures } from "./kafka/kafka_figures.js";
+import { MAX_AGE_FIGURES, max_age_figures } from "./max_age.js";
 import type { Figure } from "./measure.js";
 import { MEMORY_FIGURES, memory_figures } from "./memory.js";
 import { past_figures } from "./past.js";
@@ -23,6 +24,7 @@ const ON_DISK = ["append", "append-one", "ingest", "past"];
 const FIGURES = [
   ...FOLD_FIGURES,
   "check",
+  ...MAX_AGE_FIGURES,
   ...HOSTILE_FIGURES,
   ...MEMORY_FIGURES,
   ...REPLAY_FIGURES,
@@ -101,6 +103,7 @@ if (FOLD_FIGURES.some((name) => wanted.has(name))) {
   figures.push(...folded.filter((figure) => wanted.has(figure.name)));
 }
 if (wanted.has("check")) figures.push(check_figure(hosts));
+if (wanted.has("max-age")) figures.push(...max_age_figures(hosts));
 if (HOSTILE_FIGURES.some((name) => wanted.has(name))) figures.push(...(await hostile_figures(hosts)));
 if (MEMORY_FIGURES.some((name) => wanted.has(name))) figures.push(...memory_figures(hosts, wanted));
 if (REPLAY_FIGURES.some((name) => wanted.has(name))) {

@@ -34,11 +34,10 @@ import {
   UNREADABLE,
   words_of,
 } from "./configurations";
-import { configuration_of, effective_time, host, host_count, NONE } from "./hosts";
+import { NONE } from "./hosts";
 import { murmur64 } from "./hash";
 import { find_string } from "./strings";
 import { take_directory, take_pages } from "./memory";
-import { minute_of } from "./minutes";
 import { begin_scan, scan, start_scan } from "./scan";
 import { find, installed_patch, kernel, kernel_count, page_for } from "./tables";
 
@@ -114,7 +113,7 @@ export class Outcome {
   aged: u32;
 }
 const OUTCOME_SHIFT: u32 = 6;
-const OUTCOMES_MAX: u32 = 1 << 14;
+export const OUTCOMES_MAX: u32 = 1 << 14;
 /** Kept for outcomes that differ in verdict, reason and warnings only, merged ones too: there are fewer. */
 const PLAIN_OUTCOMES: u32 = 1024;
 
@@ -428,12 +427,4 @@ export function place_outcomes(): bool {
 /** Makes room for the outcomes of a block of configurations. */
 export function page_for_outcomes(id: u32): bool {
   return page_for(by_configuration, id, BY_CONFIGURATION_PER_PAGE_SHIFT);
-}
-
-/** Counts, beside each outcome, its hosts that were last heard of before `minute`. After `place_outcomes`. */
-export function count_aged(minute: u32): void {
-  for (let i: u32 = 0; i < outcome_count; i++) outcome(i).aged = 0;
-  for (let i: u32 = 0; i < host_count; i++) {
-    if (minute_of(effective_time(host(i))) < minute) outcome(outcome_of_configuration(configuration_of(i))).aged++;
-  }
 }

@@ -216,7 +216,7 @@ function count_anomalies(anomalies: u32): void {
 /** A new slot of an index, with its part of a segment that splits. */
 const SLOT_BYTES: u64 = 128;
 /** The worst that an event can need: a new host, a new configuration, a new minute. */
-const EVENT_BYTES: u64 = 64 + 4 + 256 + SLOT_BYTES + 16 + 4 * 324 + 40 + SLOT_BYTES + MINUTES_PAGE_BYTES;
+const EVENT_BYTES: u64 = 64 + 4 + 4 + 256 + SLOT_BYTES + 16 + 4 * 324 + 40 + SLOT_BYTES + MINUTES_PAGE_BYTES;
 /** One that says UNREADABLE puts all that is installed on another kernel. */
 const ENTRIES_MAX: u64 = STACK_MAX + LINGERING_MAX;
 const UNREADABLE_BYTES: u64 = ENTRIES_MAX * (16 + SLOT_BYTES);
@@ -295,10 +295,10 @@ function dispute(i: u32): void {
 }
 
 @inline
-function took_effect(record: Host, event: Event, time_ms: u64): void {
+function took_effect(i: u32, record: Host, event: Event, time_ms: u64): void {
   record.sequence = event.sequence;
   record.event_hash = event.hash;
-  advance_effective_time(record, time_ms);
+  advance_effective_time(i, record, time_ms);
 }
 
 /** One event, RULES F1 to F3 in their order. */
@@ -347,7 +347,7 @@ function apply(event: Event): void {
   const is_step = is_next && event.step != 0;
   const transition = is_step ? transition_in(set_of(before, event), before, event) : null;
   if (transition !== null) {
-    took_effect(record, event, clamped);
+    took_effect(i, record, event, clamped);
     join_configuration(transition.after);
     set_configuration(i, transition.after);
     leave_configuration(before);
@@ -383,7 +383,7 @@ function apply(event: Event): void {
     const lowest = take_losses(event, i);
     if (mode == WITH_CHAIN) chain_lowest(event.frame, lowest);
   }
-  took_effect(record, event, clamped);
+  took_effect(i, record, event, clamped);
   const after = close_configuration();
   set_configuration(i, after);
   leave_configuration(before);

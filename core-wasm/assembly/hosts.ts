@@ -1,4 +1,5 @@
-// Hosts: a 64-byte record each, a column with the configuration, an index by host id.
+// Hosts: a 64-byte record each, a column with the configuration and the minute of the effective time, an index by host
+// id. What is asked of all hosts reads the column: a record is a cache line each.
 import { HashIndex, first, insert, next, slot_tag, slot_value, start_index } from "./hash_index";
 import { kept } from "./kept";
 import { Arena, arena_take_bytes, same_bytes, start_arena, take_directory } from "./memory";
@@ -33,7 +34,7 @@ export class Host {
 }
 
 const HOSTS_PER_PAGE_SHIFT: u32 = 10;
-const COLUMN_PER_PAGE_SHIFT: u32 = 14;
+const COLUMN_PER_PAGE_SHIFT: u32 = 13;
 const INDEX_DEPTH_MAX: u32 = 17;
 
 const index: HashIndex = changetype<HashIndex>(memory.data(16));
@@ -62,16 +63,23 @@ export function host(i: u32): Host {
   );
 }
 
+/** A cache line of the column has eight hosts' configurations, then their minutes: the fold writes both. */
+export const HOSTS_PER_LINE: u32 = 8;
+/** From a host's configuration to its minute. */
+export const MINUTES_AT: usize = 32;
+
 /** Where the host's configuration stands. */
 @inline
 export function column_at(i: u32): usize {
+  const in_page = i & ((1 << COLUMN_PER_PAGE_SHIFT) - 1);
   return (
     <usize>load<u32>(column + (<usize>(i >> COLUMN_PER_PAGE_SHIFT) << 2)) +
-    (<usize>(i & ((1 << COLUMN_PER_PAGE_SHIFT) - 1)) << 2)
+    (<usize>(in_page / HOSTS_PER_LINE) << 6) +
+    (<usize>(in_page % HOSTS_PER_LINE) << 2)
   );
 }
 
-/** Hosts in a page of the column of configurations. */
+/** Hosts in a page of the column. */
 export const HOSTS_PER_BLOCK: u32 = 1 << COLUMN_PER_PAGE_SHIFT;
 
 @inline
@@ -87,6 +95,18 @@ export function configuration_of(i: u32): u32 {
 @inline
 export function set_configuration(i: u32, configuration: u32): void {
   store<u32>(column_at(i), configuration);
+}
+
+/** Of the host's effective time, in whole minutes since 1970. */
+@inline
+export function minute_of_host(i: u32): u32 {
+  return load<u32>(column_at(i), MINUTES_AT);
+}
+
+/** All minutes that an answer's instant can be compared with fit: until the year 10136. */
+@inline
+function set_minute(i: u32, time_ms: u64): void {
+  store<u32>(column_at(i), <u32>min(time_ms / 60000, <u64>u32.MAX_VALUE), MINUTES_AT);
 }
 
 @inline
@@ -106,11 +126,12 @@ export function set_stream_start(record: Host, time_ms: u64): void {
 }
 
 /** Moves the host's effective time forward and its minute with it; never back (RULES F8). */
-export function advance_effective_time(record: Host, time_ms: u64): bool {
+export function advance_effective_time(i: u32, record: Host, time_ms: u64): bool {
   const before = effective_time(record);
   if (time_ms <= before) return true;
   record.effective_low = <u32>time_ms;
   record.effective_high = <u16>(time_ms >> 32);
+  set_minute(i, time_ms);
   const minute = minute_of(time_ms);
   if (minute == minute_of(before)) return true;
   take_from_minute(minute_of(before));
@@ -154,6 +175,7 @@ export function add_host(tag: u32, at: usize, length: u32, time_ms: u64): u32 {
   record.position = NO_POSITION;
   record.effective_low = <u32>time_ms;
   record.effective_high = <u16>(time_ms >> 32);
+  set_minute(i, time_ms);
   host_count = i + 1;
   return i;
 }

@@ -1,9 +1,11 @@
-// After a check: which hosts have an outcome that is wanted, as a list or as a bitmap.
+// After a check: which hosts have an outcome that is wanted, as a list or as a bitmap. Those last heard of before
+// `aged_minute` are `unknown: stale`, whatever their outcome: of them `aged_wanted` says whether they are. Minute 0: none.
 import { by_configuration, outcome_of_configuration, paged } from "./check";
 import { BLOCK_SHIFT } from "./columns";
 import { configuration_count, words_of } from "./configurations";
 import { gather } from "./gather";
-import { column_block, configuration_of, host_count, HOSTS_PER_BLOCK } from "./hosts";
+import { column_block, configuration_of, host_count, HOSTS_PER_BLOCK, minute_of_host } from "./hosts";
+import { four_aged } from "./hosts_aged";
 import { take_pages } from "./memory";
 
 // By configuration: 1 where its outcome is wanted. Read four bytes at a time.
@@ -21,12 +23,19 @@ export let page_next: u32 = 0;
  * Writes pairs (host, outcome) from host `first` on, of hosts whose outcome has a 1 in the bytes at `wanted`, at most
  * `count_max`; the number of pairs. `page_next` says where to go on.
  */
-export function put_hosts_page(first: u32, count_max: u32, wanted: usize, into: usize): u32 {
+export function put_hosts_page(
+  first: u32,
+  count_max: u32,
+  wanted: usize,
+  aged_minute: u32,
+  aged_wanted: bool,
+  into: usize,
+): u32 {
   let count: u32 = 0;
   let i = first;
   for (; i < host_count && count < count_max; i++) {
     const outcome = outcome_of_configuration(configuration_of(i));
-    if (load<u8>(wanted + outcome) == 0) continue;
+    if (!(minute_of_host(i) < aged_minute ? aged_wanted : <bool>load<u8>(wanted + outcome))) continue;
     store<u32>(into + (<usize>count << 3), i);
     store<u32>(into + (<usize>count << 3), outcome, 4);
     count++;
@@ -65,17 +74,24 @@ function four(configurations: v128): u32 {
  * A bit for each host of a block, the lowest of a byte first; bits behind the last host are 0. After `want_outcomes`.
  * The bytes written: none behind the last block.
  */
-export function put_hosts_bitmap(block: u32, into: usize): u32 {
+export function put_hosts_bitmap(block: u32, aged_minute: u32, aged_wanted: bool, into: usize): u32 {
   const from = block * HOSTS_PER_BLOCK;
   if (from >= host_count) return 0;
   const count = min(host_count - from, HOSTS_PER_BLOCK);
   const column = column_block(block);
   const bytes = (count + 7) >> 3;
+  const minutes = i32x4.splat(aged_minute);
+  const of_aged: u32 = aged_wanted ? 255 : 0;
   for (let byte: u32 = 0; byte < bytes; byte++) {
-    const at = column + (<usize>byte << 5);
-    store<u8>(into + byte, four(v128.load(at)) | (four(v128.load(at, 16)) << 4));
+    const at = column + (<usize>byte << 6);
+    let bits = four(v128.load(at)) | (four(v128.load(at, 16)) << 4);
+    if (aged_minute != 0) {
+      const aged = <u32>i32x4.bitmask(four_aged(at, minutes)) | (<u32>i32x4.bitmask(four_aged(at + 16, minutes)) << 4);
+      bits = (bits & ~aged) | (of_aged & aged);
+    }
+    store<u8>(into + byte, bits);
   }
-  // Behind the last host the column says 0, which may be a configuration.
+  // Behind the last host the column says 0, which may be a configuration, and is a minute.
   const rest = count & 7;
   if (rest != 0) store<u8>(into + bytes - 1, <u8>(<u32>load<u8>(into + bytes - 1) & ((1 << rest) - 1)));
   return bytes;

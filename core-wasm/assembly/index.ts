@@ -3,7 +3,6 @@
 import { manifest_count as manifests, put_manifest as add_manifest, start_catalog, withdraw_manifest } from "./catalog";
 import {
   check as run_check,
-  count_aged,
   outcome_count as check_outcomes,
   outcome_of_configuration,
   outcomes as check_outcome_table,
@@ -62,6 +61,7 @@ import { tag_of } from "./hash";
 import { keep_hash_indexes } from "./hash_index";
 import { put_host_facts } from "./host_facts";
 import { previous_holder as find_previous_holder, version_at as find_version } from "./host_states";
+import { count_aged, start_hosts_aged } from "./hosts_aged";
 import { page_next, put_hosts_bitmap, put_hosts_page, start_hosts_found, want_outcomes as want_hosts_of } from "./hosts_found";
 import { configuration_of, find_host_from, host_count as hosts_known, host_slot, keep_hosts, start_hosts } from "./hosts";
 import { begin_keeping, kept_to } from "./kept";
@@ -124,7 +124,7 @@ export function start(partition: u32, partitions: u32, limit_pages: u32, seed: u
   // What a call leaves behind comes first, so that the pages of the fold are one stretch.
   if (!start_buffers() || !start_fold(partition, partitions) || !start_transitions()) return false;
   buffers_to_here();
-  if (!start_check()) return false;
+  if (!start_check() || !start_hosts_aged()) return false;
   start_hosts_found();
   own_from_here();
   return (
@@ -377,6 +377,7 @@ export function check(name_bytes: u32, build_id_bytes: u32): u32 {
 export function place_outcomes(): bool {
   return put_outcomes();
 }
+/** After `place_outcomes`. */
 export function check_age(minute: u32): void {
   count_aged(minute);
 }
@@ -391,8 +392,8 @@ export function outcome_of_host(host: u32): u32 {
 }
 
 /** After `place_outcomes` (hosts_found.ts has the rest): pairs to the output, of outcomes with a 1 in the input's bytes. */
-export function hosts_page(first: u32, count_max: u32): u32 {
-  return put_hosts_page(first, count_max, input_address, output_address);
+export function hosts_page(first: u32, count_max: u32, aged_minute: u32, aged_wanted: bool): u32 {
+  return put_hosts_page(first, count_max, input_address, aged_minute, aged_wanted, output_address);
 }
 export function hosts_page_next(): u32 {
   return page_next;
@@ -401,9 +402,11 @@ export function hosts_page_next(): u32 {
 export function want_outcomes(): bool {
   return want_hosts_of(input_address);
 }
-/** Hosts from block `first` on, of 16,384 each, as bits in the output; how many bytes. */
-export function hosts_bitmap(first: u32, blocks: u32): u32 {
+/** Hosts from block `first` on, of 8,192 each, as bits in the output; how many bytes. */
+export function hosts_bitmap(first: u32, blocks: u32, aged_minute: u32, aged_wanted: bool): u32 {
   let bytes: u32 = 0;
-  for (let i: u32 = 0; i < blocks; i++) bytes += put_hosts_bitmap(first + i, output_address + bytes);
+  for (let i: u32 = 0; i < blocks; i++) {
+    bytes += put_hosts_bitmap(first + i, aged_minute, aged_wanted, output_address + bytes);
+  }
   return bytes;
 }

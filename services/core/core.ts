@@ -18,6 +18,7 @@ import {
 } from "./codes.js";
 import type { CoreExports } from "./exports.js";
 import type {
+  AgedHosts,
   ChainPiece,
   CheckOutcome,
   Configuration,
@@ -47,8 +48,10 @@ const INDEX_BITS = 14n;
 const INDEX_MASK = (1n << INDEX_BITS) - 1n;
 const OUTCOME_BYTES = 40;
 const CHECK_OUTCOME_BYTES = 64;
-/** Of a bitmap: 16,384 hosts. */
-const BITMAP_BLOCK_BYTES = 2048;
+/** Of a bitmap: 8,192 hosts. */
+const BITMAP_BLOCK_BYTES = 1024;
+/** No minute is before the first. */
+const NO_AGE: AgedHosts = { minute: 0, wanted: false };
 const PAGE_BYTES = 65536;
 const ZERO_PAGE = new Uint8Array(PAGE_BYTES);
 /** 2^32 less a reserve, so that no address wraps. */
@@ -515,11 +518,12 @@ export class Core {
     first: number,
     wanted: boolean[],
     count_max: number,
+    aged: AgedHosts = NO_AGE,
   ): { hosts: [number, number][]; next: number } {
     this.#place_outcomes();
     this.input(wanted.length).set(wanted.map(Number));
     const room = Math.min(count_max, this.#core.output_bytes() / 8);
-    const count = this.#core.hosts_page(first, room);
+    const count = this.#core.hosts_page(first, room, Math.max(0, aged.minute), Number(aged.wanted));
     const output = address(this.#core.output());
     const view = this.#memory.view;
     const hosts = Array.from({ length: count }, (_, i): [number, number] => [
@@ -530,14 +534,16 @@ export class Core {
   }
 
   /** A bit for each host, the lowest of a byte first: whether its outcome of the last check is wanted. */
-  hosts_bitmap(wanted: boolean[]): Uint8Array {
+  hosts_bitmap(wanted: boolean[], aged: AgedHosts = NO_AGE): Uint8Array {
     this.#place_outcomes();
     this.input(wanted.length).set(wanted.map(Number));
     if (!this.#core.want_outcomes()) throw new Error("no memory for the hosts of a check");
     const bits = new Uint8Array(Math.ceil(this.host_count / 8));
     const blocks = Math.floor(this.#core.output_bytes() / BITMAP_BLOCK_BYTES);
+    const minute = Math.max(0, aged.minute);
     for (let at = 0; at < bits.length; at += blocks * BITMAP_BLOCK_BYTES) {
-      const bytes = this.#core.hosts_bitmap(at / BITMAP_BLOCK_BYTES, blocks);
+      const block = at / BITMAP_BLOCK_BYTES;
+      const bytes = this.#core.hosts_bitmap(block, blocks, minute, Number(aged.wanted));
       bits.set(this.#memory.bytes(address(this.#core.output()), bytes), at);
     }
     return bits;

@@ -67,8 +67,8 @@ export interface CoreExports {
   serial_of(configuration: number): number;
   place_outcomes(): number;
   outcome_of_host(host: number): number;
-  hosts_page(first: number, count_max: number): number;
+  hosts_page(first: number, count_max: number, aged_minute: number, aged_wanted: number): number;
   hosts_page_next(): number;
   want_outcomes(): number;
-  hosts_bitmap(first_block: number, blocks: number): number;
+  hosts_bitmap(first_block: number, blocks: number, aged_minute: number, aged_wanted: number): number;
 }

@@ -150,3 +150,10 @@ export interface ChainPiece {
   records: Uint8Array;
   entries: Uint8Array;
 }
+
+/** Hosts last heard of before a minute, whose outcome of a check does not count. */
+export interface AgedHosts {
+  minute: number;
+  /** Whether these hosts are. */
+  wanted: boolean;
+}

@@ -43,12 +43,14 @@ export function check_hosts_of_core(
   question: HostsCheckQuestion,
   stale_after_ms: number,
 ): HostsPage {
-  const { after, verdicts, max_age_ms } = question;
-  const outcomes = outcomes_of(core, question);
-  // With max_age any host may become `unknown`: all are looked at.
-  const wanted = outcomes.map(
-    ({ verdict }) => verdicts === null || max_age_ms !== null || verdicts.includes(verdict as Verdict),
-  );
+  const { candidate, at_ms, after, verdicts, max_age_ms } = question;
+  const outcomes = core.check(candidate.name, Buffer.from(candidate.build_id ?? "", "hex"));
+  const is_wanted = (verdict: Verdict) => verdicts?.includes(verdict) ?? true;
+  const wanted = outcomes.map(({ verdict }) => is_wanted(verdict));
+  const aged = {
+    minute: max_age_ms === null ? 0 : first_fresh_minute(at_ms, max_age_ms),
+    wanted: is_wanted("unknown"),
+  };
   const last = after === null ? null : core.find_host(after);
   if (after !== null && last === null) {
     throw new Problem("bad_input", `there is no host ${after} to go on behind`, {
@@ -57,10 +59,10 @@ export function check_hosts_of_core(
     });
   }
   const first = last === null ? question.first : Math.max(question.first, last + 1);
-  const page = core.hosts_page(first, wanted, question.count_max);
-  const hosts = page.hosts
-    .map(([host, outcome]) => tell(core, host, outcomes[outcome]!, question, stale_after_ms))
-    .filter(({ verdict }) => verdicts?.includes(verdict) ?? true);
+  const page = core.hosts_page(first, wanted, question.count_max, aged);
+  const hosts = page.hosts.map(([host, outcome]) =>
+    tell(core, host, outcomes[outcome]!, question, stale_after_ms),
+  );
   return { hosts, next: page.next < core.host_count ? page.next : null };
 }
 

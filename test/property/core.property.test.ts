@@ -304,8 +304,12 @@ function expect_same_check(
   expect(paged).toEqual(expected);
   const bits = of.hosts_bitmap(wanted);
   expect(bits).toHaveLength(Math.ceil(of.host_count / 8));
+  expect(marked_hosts(bits)).toEqual(expected.map(([host]) => host));
+}
+
+function marked_hosts(bits: Uint8Array): number[] {
   const marked = Array.from({ length: 8 * bits.length }, (_, host) => (bits[host >> 3]! >> (host & 7)) & 1);
-  expect(marked.flatMap((bit, host) => (bit === 1 ? [host] : []))).toEqual(expected.map(([host]) => host));
+  return marked.flatMap((bit, host) => (bit === 1 ? [host] : []));
 }
 
 /** What the catalog tells of each patch of a host's stack, and the states that they hold. */
@@ -488,6 +492,18 @@ describe("the age of hosts", () => {
             expect(core.age_check(minute)).toEqual(
               outcomes.map((outcome, i) => ({ ...outcome, aged: aged[i] })),
             );
+            const wanted = outcomes.map((_, i) => i % 2 === 0);
+            for (const wants_aged of [false, true]) {
+              const found = hosts.flatMap((host) => {
+                const number = core.find_host(host.host_id)!;
+                const is_wanted = old.includes(host) ? wants_aged : wanted[core.outcome_of_host(number)]!;
+                return is_wanted ? [number] : [];
+              });
+              const age = { minute, wanted: wants_aged };
+              const page = core.hosts_page(0, wanted, hosts.length, age);
+              expect(page.hosts.map(([host]) => host)).toEqual(found.toSorted((a, b) => a - b));
+              expect(marked_hosts(core.hosts_bitmap(wanted, age))).toEqual(found.toSorted((a, b) => a - b));
+            }
           }
           expect(core.hosts_before_minute(0)).toBe(0);
           expect(core.hosts_before_minute(2 ** 32 - 1)).toBe(hosts.length);
