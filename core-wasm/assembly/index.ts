@@ -60,6 +60,7 @@ import {
 import { tag_of } from "./hash";
 import { keep_hash_indexes } from "./hash_index";
 import { put_host_facts } from "./host_facts";
+import { lines_next, lines_written, put_host_lines } from "./host_lines";
 import { previous_holder as find_previous_holder, version_at as find_version } from "./host_states";
 import { count_aged, start_hosts_aged } from "./hosts_aged";
 import { page_next, put_hosts_bitmap, put_hosts_page, start_hosts_found, want_outcomes as want_hosts_of } from "./hosts_found";
@@ -397,6 +398,16 @@ export function hosts_page(first: u32, count_max: u32, aged_minute: u32, aged_wa
 }
 export function hosts_page_next(): u32 {
   return page_next;
+}
+/** After `place_outcomes` (host_lines.ts has the rest, and what is in the input): lines to the output; their bytes. */
+export function host_lines(first: u32, count_max: u32, aged_minute: u32, stale_minute: u32): u32 {
+  return put_host_lines(first, count_max, aged_minute, stale_minute, input_address, output_address, OUTPUT_BYTES);
+}
+export function host_line_count(): u32 {
+  return lines_written;
+}
+export function host_lines_next(): u32 {
+  return lines_next;
 }
 /** After `place_outcomes`: takes a byte for each outcome from the input, for `hosts_bitmap`; false where there is no room. */
 export function want_outcomes(): bool {

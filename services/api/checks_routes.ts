@@ -113,6 +113,7 @@ export function add_checks_routes(app: OpenAPIHono, registry: RegistryService): 
     return answer_list(c, {
       name: "hosts",
       items: registry.check_hosts(candidate, options),
+      lines: registry.check_lines(candidate, options, request.limit),
       cursor_of: ({ host_id }) => Buffer.from(host_id).toString("base64url"),
       limit: request.limit,
       missing_partitions:

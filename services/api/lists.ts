@@ -51,6 +51,8 @@ export interface ListAnswer<Item> {
   /** The list's name in the document. */
   name: string;
   items: AsyncIterable<Item>;
+  /** Of NDJSON, `limit` of the items at most as lines, many at once: the same, ready-made. */
+  lines?: AsyncIterable<Uint8Array>;
   /** Where the page after this item begins. */
   cursor_of: (item: Item) => string;
   /** Undefined: PAGE_ITEMS_DEFAULT of a page, everything of NDJSON. */
@@ -103,15 +105,14 @@ export async function nothing_missing(): Promise<number[]> {
 export async function answer_list<Item>(c: Context, list: ListAnswer<Item>): Promise<Response> {
   const missing = await list.missing_partitions();
   if (accepts_ndjson(c)) {
-    const lines = complete_or_broken_off(
-      first_items(list.items, list.limit),
-      missing,
-      list.missing_partitions,
-    );
-    return ndjson_response(c, lines, {
+    const headers = {
       ...(missing.length > 0 && { [MISSING_PARTITIONS_HEADER]: missing.join(",") }),
       ...(list.at !== undefined && { [AT_HEADER]: JSON.stringify(list.at) }),
-    });
+    };
+    const whole = <Each>(source: AsyncIterable<Each>) =>
+      complete_or_broken_off(source, missing, list.missing_partitions);
+    if (list.lines !== undefined) return lines_response(c, whole(list.lines), headers);
+    return ndjson_response(c, whole(first_items(list.items, list.limit)), headers);
   }
   const { items, more } = await read_page(list.items, list.limit ?? PAGE_ITEMS_DEFAULT);
   const missing_partitions = [...new Set([...missing, ...(await list.missing_partitions())])].sort(
@@ -139,36 +140,63 @@ export async function ndjson_response(
   items: AsyncIterable<unknown>,
   headers: Record<string, string> = {},
 ): Promise<Response> {
-  const { break_off } = (c.env ?? {}) as Partial<Carrier>;
   const iterator = items[Symbol.asyncIterator]();
   const encoder = new TextEncoder();
   let result = await iterator.next();
+  return chunked_response(c, headers, iterator, async () => {
+    let text = "";
+    while (!result.done && text.length < CHUNK_BYTES) {
+      text += `${JSON.stringify(result.value)}\n`;
+      result = await iterator.next();
+    }
+    return { chunk: encoder.encode(text), done: result.done === true };
+  });
+}
+
+/** As `ndjson_response`, of lines that are ready-made. */
+async function lines_response(
+  c: Context,
+  lines: AsyncIterable<Uint8Array>,
+  headers: Record<string, string>,
+): Promise<Response> {
+  const iterator = lines[Symbol.asyncIterator]();
+  let first: IteratorResult<Uint8Array> | null = await iterator.next();
+  return chunked_response(c, headers, iterator, async () => {
+    const result: IteratorResult<Uint8Array> = first ?? (await iterator.next());
+    first = null;
+    return result.done ? { chunk: new Uint8Array(), done: true } : { chunk: result.value, done: false };
+  });
+}
+
+/** Chunks are asked for as the reader takes them; a reader who goes away ends what is being read. */
+async function chunked_response(
+  c: Context,
+  headers: Record<string, string>,
+  reading: AsyncIterator<unknown>,
+  next: () => Promise<{ chunk: Uint8Array; done: boolean }>,
+): Promise<Response> {
+  const { break_off } = (c.env ?? {}) as Partial<Carrier>;
   const head = { "content-type": NDJSON_MEDIA_TYPE, "cache-control": "no-store", ...headers };
   if (c.req.method === "HEAD") {
     // Nobody would read the lines, nor say that they are not wanted.
-    await iterator.return?.();
+    await reading.return?.();
     return new Response(null, { headers: head });
   }
   const body = new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
-        let text = "";
         try {
-          while (!result.done && text.length < CHUNK_BYTES) {
-            text += `${JSON.stringify(result.value)}\n`;
-            result = await iterator.next();
-          }
+          const { chunk, done } = await next();
+          if (chunk.length > 0) controller.enqueue(chunk);
+          if (done) controller.close();
         } catch (error) {
           // @hono/node-server ends the answer of a stream that fails properly, with the error's text as its last line.
           if (break_off === undefined) throw error;
           break_off(error);
-          return;
         }
-        if (text !== "") controller.enqueue(encoder.encode(text));
-        if (result.done) controller.close();
       },
       async cancel() {
-        await iterator.return?.();
+        await reading.return?.();
       },
     },
     { highWaterMark: 1 },

@@ -84,6 +84,7 @@ const DECODED_NAMES_MAX = 4096;
 export class Core {
   #core: CoreExports;
   #memory: CoreMemory;
+  #revision = 0;
   /** By address: the core never frees one, and has each once. */
   readonly #decoded_names = new Map<number, string>();
   /** What checks told of lately: names on a stack by the configuration's serial, references by the installed patch. */
@@ -98,6 +99,7 @@ export class Core {
 
   /** Forgets everything, for another history. */
   restart(options: CoreOptions): void {
+    this.#revision++;
     this.#decoded_names.clear();
     this.#decoded_stacks.clear();
     this.#decoded_references.clear();
@@ -111,6 +113,11 @@ export class Core {
   /** Of RULES F as this core knows them: digests of different versions cannot be compared. */
   get fold_version(): number {
     return this.#core.fold_version();
+  }
+
+  /** Another one after each call that the outcomes of the check before it do not outlast. */
+  get revision(): number {
+    return this.#revision;
   }
 
   // The fold.
@@ -187,6 +194,7 @@ export class Core {
   }
 
   #frames_at(frames: Uint8Array): number {
+    this.#revision++;
     const input = this.input(this.#core.input_bytes());
     if (frames.buffer === input.buffer) return frames.byteOffset;
     input.set(frames);
@@ -195,6 +203,7 @@ export class Core {
 
   /** Folds one record as if it stood at the position. */
   fold_record(record: Uint8Array, position: Position, log_time_ms: number): FoldStatus {
+    this.#revision++;
     this.input(record.length).set(record);
     const { offset, index } = position;
     return folded(this.#core.fold_record(record.length, offset, index, BigInt(log_time_ms)));
@@ -333,6 +342,7 @@ export class Core {
    * of this core's. `fill` brings the bytes of each run.
    */
   take_image(image: CoreImage, fill: (run: PageRun) => void): boolean {
+    this.#revision++;
     const core = this.#core;
     const [statics, ...runs] = image.runs;
     const first = core.image_from_page();
@@ -470,6 +480,7 @@ export class Core {
 
   /** The manifest's number: they count up from 0. */
   put_manifest(manifest: CoreManifest): number {
+    this.#revision++;
     write_manifest(manifest, (length) => this.input(length));
     const id = this.#core.put_manifest() >>> 0;
     if (id === NONE) throw new RangeError("the catalog has no room for another manifest");
@@ -477,6 +488,7 @@ export class Core {
   }
 
   withdraw_manifest(manifest: number): void {
+    this.#revision++;
     this.#core.withdraw(manifest);
   }
 
@@ -484,9 +496,10 @@ export class Core {
 
   /**
    * Judges every configuration (RULES C). `build_id` empty: for each host the manifest of its release and arch.
-   * What it finds stays for `outcome_of_host` and `hosts_page` until the next fold, catalog change or check.
+   * What it finds stays for `outcome_of_host`, `hosts_page` and `host_lines` until the next fold, catalog change or check.
    */
   check(name: string, build_id: Uint8Array): CheckOutcome[] {
+    this.#revision++;
     const name_bytes = to_utf8.encode(name);
     const input = this.input(name_bytes.length + build_id.length);
     input.set(name_bytes);
@@ -499,7 +512,7 @@ export class Core {
   /** Counts `aged` beside each outcome of the last check, which is returned anew. */
   age_check(minute: number): CheckOutcome[] {
     this.#place_outcomes();
-    this.#core.check_age(Math.max(0, minute));
+    this.#core.check_age(as_minute(minute));
     return Array.from({ length: this.#core.check_outcome_count() }, (_, i) => this.#check_outcome(i));
   }
 
@@ -523,7 +536,7 @@ export class Core {
     this.#place_outcomes();
     this.input(wanted.length).set(wanted.map(Number));
     const room = Math.min(count_max, this.#core.output_bytes() / 8);
-    const count = this.#core.hosts_page(first, room, Math.max(0, aged.minute), Number(aged.wanted));
+    const count = this.#core.hosts_page(first, room, as_minute(aged.minute), Number(aged.wanted));
     const output = address(this.#core.output());
     const view = this.#memory.view;
     const hosts = Array.from({ length: count }, (_, i): [number, number] => [
@@ -533,6 +546,27 @@ export class Core {
     return { hosts, next: this.#core.hosts_page_next() };
   }
 
+  /**
+   * Lines of hosts from `first` on, as `texts` has them (host_texts.ts, at most `input_bytes_max`), and where the next
+   * page begins; they are a copy. Hosts last heard of before `aged_minute` are too old for their outcome.
+   */
+  host_lines(
+    first: number,
+    texts: Uint8Array,
+    count_max: number,
+    aged_minute: number,
+    stale_minute: number,
+  ): { lines: Uint8Array<ArrayBuffer>; hosts: number; next: number } {
+    this.#place_outcomes();
+    this.input(texts.length).set(texts);
+    const count = Math.min(count_max, NONE);
+    const bytes = this.#core.host_lines(first, count, as_minute(aged_minute), as_minute(stale_minute));
+    const next = this.#core.host_lines_next();
+    if (bytes === 0 && next < this.host_count && count > 0) throw new Error("a line that is too long");
+    const lines = this.#memory.bytes(address(this.#core.output()), bytes).slice();
+    return { lines, hosts: this.#core.host_line_count(), next };
+  }
+
   /** A bit for each host, the lowest of a byte first: whether its outcome of the last check is wanted. */
   hosts_bitmap(wanted: boolean[], aged: AgedHosts = NO_AGE): Uint8Array {
     this.#place_outcomes();
@@ -540,7 +574,7 @@ export class Core {
     if (!this.#core.want_outcomes()) throw new Error("no memory for the hosts of a check");
     const bits = new Uint8Array(Math.ceil(this.host_count / 8));
     const blocks = Math.floor(this.#core.output_bytes() / BITMAP_BLOCK_BYTES);
-    const minute = Math.max(0, aged.minute);
+    const minute = as_minute(aged.minute);
     for (let at = 0; at < bits.length; at += blocks * BITMAP_BLOCK_BYTES) {
       const block = at / BITMAP_BLOCK_BYTES;
       const bytes = this.#core.hosts_bitmap(block, blocks, minute, Number(aged.wanted));
@@ -642,6 +676,11 @@ export class Core {
     const bytes = this.#bytes(at);
     return bytes.length === 0 ? null : utf8.decode(bytes);
   }
+}
+
+/** As the core has the minutes of hosts. */
+function as_minute(minute: number): number {
+  return Math.min(Math.max(0, minute), NONE);
 }
 
 function folded(status: number): FoldStatus {

@@ -69,6 +69,9 @@ export interface CoreExports {
   outcome_of_host(host: number): number;
   hosts_page(first: number, count_max: number, aged_minute: number, aged_wanted: number): number;
   hosts_page_next(): number;
+  host_lines(first: number, count_max: number, aged_minute: number, stale_minute: number): number;
+  host_line_count(): number;
+  host_lines_next(): number;
   want_outcomes(): number;
   hosts_bitmap(first_block: number, blocks: number, aged_minute: number, aged_wanted: number): number;
 }

@@ -3,6 +3,7 @@
  * nobody answers for is missing from the answer, which says so.
  */
 import { Problem } from "../events/problem.js";
+import { HOSTS_PAGE, lines_of_page } from "../registry/host_lines.js";
 import type { LocalPartitions } from "../registry/local_partitions.js";
 import type { Asker, Partitions } from "../registry/partitions.js";
 import type { PastInstants } from "../registry/past.js";
@@ -14,6 +15,7 @@ import type {
   CheckQuestion,
   HostOutcome,
   HostsCheckQuestion,
+  LinesPage,
   Operation,
   PartitionCheck,
   PartitionFleet,
@@ -139,6 +141,17 @@ export class ClusterPartitions implements Partitions {
       no_status(partition, node.broken(partition) ?? "its log is being opened"),
     );
     return [...open, ...told].sort((a, b) => a.partition - b.partition);
+  }
+
+  /** Nodes of different versions tell each other of hosts as objects. */
+  check_lines(question: HostsCheckQuestion): Promise<LinesPage> {
+    const { partition } = question;
+    const count_max = Math.min(question.count_max, HOSTS_PAGE);
+    return this.#first_of(partition, async (where, role) => {
+      if (where === null) return this.#options.local.check_lines(question);
+      const page = await this.#asker(where, role, partition).ask("check_hosts", [{ ...question, count_max }]);
+      return lines_of_page(page, question.candidate);
+    });
   }
 
   async *past_hosts(past: PastInstants, question: HostsCheckQuestion): AsyncGenerator<HostOutcome> {

@@ -43,7 +43,7 @@ export function check_hosts_of_core(
   question: HostsCheckQuestion,
   stale_after_ms: number,
 ): HostsPage {
-  const { candidate, at_ms, after, verdicts, max_age_ms } = question;
+  const { candidate, at_ms, verdicts, max_age_ms } = question;
   const outcomes = core.check(candidate.name, Buffer.from(candidate.build_id ?? "", "hex"));
   const is_wanted = (verdict: Verdict) => verdicts?.includes(verdict) ?? true;
   const wanted = outcomes.map(({ verdict }) => is_wanted(verdict));
@@ -51,19 +51,22 @@ export function check_hosts_of_core(
     minute: max_age_ms === null ? 0 : first_fresh_minute(at_ms, max_age_ms),
     wanted: is_wanted("unknown"),
   };
-  const last = after === null ? null : core.find_host(after);
-  if (after !== null && last === null) {
-    throw new Problem("bad_input", `there is no host ${after} to go on behind`, {
-      field: "cursor",
-      value: after,
-    });
-  }
-  const first = last === null ? question.first : Math.max(question.first, last + 1);
-  const page = core.hosts_page(first, wanted, question.count_max, aged);
+  const page = core.hosts_page(first_host(core, question), wanted, question.count_max, aged);
   const hosts = page.hosts.map(([host, outcome]) =>
     tell(core, host, outcomes[outcome]!, question, stale_after_ms),
   );
   return { hosts, next: page.next < core.host_count ? page.next : null };
+}
+
+/** Where the page begins. Throws Problem where there is no host to go on behind. */
+export function first_host(core: Core, { first, after }: HostsCheckQuestion): number {
+  if (after === null) return first;
+  const last = core.find_host(after);
+  if (last !== null) return Math.max(first, last + 1);
+  throw new Problem("bad_input", `there is no host ${after} to go on behind`, {
+    field: "cursor",
+    value: after,
+  });
 }
 
 function tell(
@@ -75,11 +78,20 @@ function tell(
 ): HostOutcome {
   const { host_id, effective_time_ms } = core.host(host);
   const aged = max_age_ms !== null && is_stale(effective_time_ms, at_ms, max_age_ms);
+  const stale = is_stale(effective_time_ms, at_ms, stale_after_ms);
+  return host_outcome(host_id, outcome, aged, { stale, uncertain: core.is_uncertain(host) });
+}
+
+/** `aged`: the host is too old for its outcome to count. */
+export function host_outcome(
+  host_id: string,
+  outcome: CheckOutcome,
+  aged: boolean,
+  { stale, uncertain }: Pick<HostOutcome, "stale" | "uncertain">,
+): HostOutcome {
   const { verdict, reason, conflict, unresolved, replaces, warnings } = aged
     ? stale_outcome(outcome)
     : outcome;
-  const stale = is_stale(effective_time_ms, at_ms, stale_after_ms);
-  const uncertain = core.is_uncertain(host);
   return { host_id, verdict, reason, conflict, unresolved, replaces, warnings, stale, uncertain };
 }
 

@@ -13,6 +13,7 @@ import type {
   CheckQuestion,
   HostOutcome,
   HostsCheckQuestion,
+  LinesPage,
   Operation,
   PartitionCheck,
   PartitionFleet,
@@ -70,6 +71,10 @@ export class LocalPartitions implements Partitions, Intake {
   async fleet(past: PastInstants | null, only: readonly number[] = this.#all): Promise<PartitionFleet[]> {
     if (past !== null) return this.#past.fleet(past, only);
     return this.#of_shards(only, (shard, partitions) => shard.ask("fleet", [partitions]));
+  }
+
+  check_lines(question: HostsCheckQuestion): Promise<LinesPage> {
+    return this.ask(question.partition, "check_lines", [question]);
   }
 
   past_hosts(past: PastInstants, question: HostsCheckQuestion): AsyncIterable<HostOutcome> {

@@ -13,6 +13,7 @@ import type {
   CheckQuestion,
   HostOutcome,
   HostsCheckQuestion,
+  LinesPage,
   Operation,
   PartitionCheck,
   PartitionFleet,
@@ -40,6 +41,8 @@ export interface Partitions {
   check(question: CheckQuestion, past: PastInstants | null): Promise<PartitionCheck[]>;
   /** Of every partition; one that cannot tell has `rows` null. */
   fleet(past: PastInstants | null): Promise<PartitionFleet[]>;
+  /** A page of one partition, as it is. */
+  check_lines(question: HostsCheckQuestion): Promise<LinesPage>;
   /** Hosts of one partition as it was, in its order. */
   past_hosts(past: PastInstants, question: HostsCheckQuestion): AsyncIterable<HostOutcome>;
   /** Of every partition. */

@@ -20,6 +20,7 @@ import type {
   StateAnswer,
 } from "./answers.js";
 import { check_answer, host_verdict } from "./check_answers.js";
+import { HOSTS_PAGE, lines_of } from "./host_lines.js";
 import type { Keeper } from "./keeper.js";
 import type { Asker, Intake, Partitions } from "./partitions.js";
 import type { PastInstants } from "./past.js";
@@ -46,6 +47,7 @@ import type {
   HostOutcome,
   HostsCheckQuestion,
   HostsPage,
+  LinesPage,
   Operation,
   PartitionDigest,
   PartitionFleet,
@@ -54,8 +56,6 @@ import type {
   PartitionStatus,
 } from "./shard_protocol.js";
 
-/** Hosts of one page between a shard and here. */
-const HOSTS_PAGE = 4096;
 /** Lists of hosts' verdicts that are read at once: a page of each may wait for a shard. */
 const HOST_LISTS_MAX = 256;
 
@@ -204,7 +204,23 @@ export class Registry implements RegistryService {
     return { ...check_answer(candidate, partitions), at: at_of(at_ms, instant, catalog, answered) };
   }
 
-  async *check_hosts(candidate: Candidate, options: HostCheckOptions): AsyncGenerator<HostVerdict> {
+  check_hosts(candidate: Candidate, options: HostCheckOptions): AsyncGenerator<HostVerdict> {
+    return this.#as_host_list(candidate, options, this.#verdicts(candidate, options));
+  }
+
+  check_lines(
+    candidate: Candidate,
+    options: HostCheckOptions,
+    limit = Number.POSITIVE_INFINITY,
+  ): AsyncGenerator<Uint8Array> {
+    return this.#as_host_list(candidate, options, this.#lines(candidate, options, limit));
+  }
+
+  async *#as_host_list<Item>(
+    candidate: Candidate,
+    options: HostCheckOptions,
+    items: AsyncIterable<Item>,
+  ): AsyncGenerator<Item> {
     this.#known_candidate(candidate, options.instant ?? {});
     if (this.#host_lists >= HOST_LISTS_MAX) {
       throw new Problem("busy", `${this.#host_lists} lists of hosts are being read; ask again later`, {
@@ -213,7 +229,7 @@ export class Registry implements RegistryService {
     }
     this.#host_lists += 1;
     try {
-      yield* this.#verdicts(candidate, options);
+      yield* items;
     } finally {
       this.#host_lists -= 1;
     }
@@ -222,6 +238,7 @@ export class Registry implements RegistryService {
   async *#verdicts(candidate: Candidate, options: HostCheckOptions): AsyncGenerator<HostVerdict> {
     const { host_id = null, verdicts = null, max_age_ms = null, instant = {} } = options;
     const { at_ms, past } = this.#instants(instant);
+    const { partitions } = this.#parts;
     if (host_id !== null) {
       const partition = this.partition_of(host_id);
       const question = [partition, host_id, candidate, instant, at_ms, max_age_ms] as const;
@@ -230,6 +247,38 @@ export class Registry implements RegistryService {
       yield await this.#with_event(host_verdict(host, candidate), instant);
       return;
     }
+    const hosts = this.#in_order(candidate, options, at_ms, (question) =>
+      past === null ? this.#hosts_now(question) : partitions.past_hosts(past, question),
+    );
+    for await (const host of hosts) yield host_verdict(host, candidate);
+  }
+
+  async *#lines(candidate: Candidate, options: HostCheckOptions, limit: number): AsyncGenerator<Uint8Array> {
+    const { host_id, instant = {} } = options;
+    const { at_ms, past } = this.#instants(instant);
+    if (host_id !== undefined || past !== null) {
+      yield* lines_of(this.#verdicts(candidate, options), limit);
+      return;
+    }
+    let left = limit;
+    const pages = this.#in_order(candidate, options, at_ms, (question) =>
+      this.#lines_now(question, () => left),
+    );
+    for await (const { lines, hosts } of pages) {
+      left -= hosts;
+      yield lines;
+      if (left === 0) return;
+    }
+  }
+
+  /** Of partition after partition what `items_of` tells; one that cannot tell is missing, if nothing of it was told. */
+  async *#in_order<Item>(
+    candidate: Candidate,
+    options: HostCheckOptions,
+    at_ms: number,
+    items_of: (question: HostsCheckQuestion) => AsyncIterable<Item>,
+  ): AsyncGenerator<Item> {
+    const { verdicts = null, max_age_ms = null } = options;
     const begin = options.after === undefined ? 0 : this.partition_of(options.after);
     for (let partition = begin; partition < this.partitions; partition++) {
       const after = partition === begin ? (options.after ?? null) : null;
@@ -243,13 +292,11 @@ export class Registry implements RegistryService {
         first: 0,
         count_max: HOSTS_PAGE,
       };
-      const hosts =
-        past === null ? this.#hosts_now(question) : this.#parts.partitions.past_hosts(past, question);
       let is_begun = false;
       try {
-        for await (const host of hosts) {
+        for await (const item of items_of(question)) {
           is_begun = true;
-          yield host_verdict(host, candidate);
+          yield item;
         }
       } catch (error) {
         // A part of a partition would look like all of it.
@@ -263,6 +310,14 @@ export class Registry implements RegistryService {
     for (let first: number | null = 0; first !== null; ) {
       const page: HostsPage = await this.#ask(question.partition, "check_hosts", [{ ...question, first }]);
       yield* page.hosts;
+      first = page.next;
+    }
+  }
+
+  async *#lines_now(question: HostsCheckQuestion, left: () => number): AsyncGenerator<LinesPage> {
+    for (let first: number | null = 0; first !== null; ) {
+      const page = await this.#parts.partitions.check_lines({ ...question, first, count_max: left() });
+      if (page.hosts > 0) yield page;
       first = page.next;
     }
   }

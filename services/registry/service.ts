@@ -125,6 +125,8 @@ export interface RegistryService {
   check(candidate: Candidate, options: CheckOptions): Promise<CheckAnswer>;
   /** In the order of partitions and of each partition's hosts; those of broken partitions are left out. */
   check_hosts(candidate: Candidate, options: HostCheckOptions): AsyncIterable<HostVerdict>;
+  /** As `check_hosts`, as lines of NDJSON, many at once; at most `limit` hosts. */
+  check_lines(candidate: Candidate, options: HostCheckOptions, limit?: number): AsyncIterable<Uint8Array>;
   fleet(instant: Instant): Promise<FleetFound>;
   /** Of the live state, at its next offset; as the two below. Each throws Problem where the partition is broken. */
   digest(partition: number): Promise<PartitionDigest>;

@@ -6,6 +6,7 @@ import type { HistoryEntry } from "./answers.js";
 import { CatalogFacts } from "./catalog_feed.js";
 import { check_core, check_hosts_of_core, fleet_rows } from "./core_answers.js";
 import { type HostQuestion, history_entry, host_answer, host_check, state_answer } from "./host_answers.js";
+import { HostLines } from "./host_lines.js";
 import { HostStory, type ScratchCores } from "./host_story.js";
 import { Partition } from "./partition.js";
 import { core_options } from "./partition_place.js";
@@ -16,6 +17,7 @@ import type {
   CheckQuestion,
   HostsCheckQuestion,
   HostsPage,
+  LinesPage,
   PartitionCheck,
   PartitionDigest,
   PartitionFleet,
@@ -50,6 +52,7 @@ export class Shard implements ShardWork {
   readonly #facts: CatalogFacts;
   readonly #scratch = new Map<number, Core[]>();
   readonly #lists = new Map<number, OpenList>();
+  readonly #host_lines = new WeakMap<Core, HostLines>();
   #next_list = 1;
 
   /** Snapshots that the start did not use, and why. */
@@ -208,6 +211,15 @@ export class Shard implements ShardWork {
     if (!serves) return { hosts: [], next: null };
     core.mark_doubt(question.at_ms);
     return check_hosts_of_core(core, question, this.#start.stale_after_ms);
+  }
+
+  check_lines(question: HostsCheckQuestion): LinesPage {
+    const { core, serves } = this.#partition(question.partition);
+    if (!serves) return { lines: new Uint8Array(), hosts: 0, next: null };
+    core.mark_doubt(question.at_ms);
+    const lines = this.#host_lines.get(core) ?? new HostLines(core);
+    this.#host_lines.set(core, lines);
+    return lines.page(question, this.#start.stale_after_ms);
   }
 
   /** As of an instant; null: nothing of the host was known then. */

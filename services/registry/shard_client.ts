@@ -22,7 +22,14 @@ export const POSITION_WAITS_MAX = 1_024;
  * Never refused: what a shard must not miss, and the pages of lists, of which each has one request at most and the
  * number is limited where they are opened. A list that was begun is not broken off by who came later.
  */
-const ALWAYS_TAKEN: ReadonlySet<Operation> = new Set(["catalog", "pull", "cancel", "check_hosts", "close"]);
+const ALWAYS_TAKEN: ReadonlySet<Operation> = new Set([
+  "catalog",
+  "pull",
+  "cancel",
+  "check_hosts",
+  "check_lines",
+  "close",
+]);
 
 type Queue = "requests" | "position_waits" | "always_taken";
 

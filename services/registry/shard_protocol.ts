@@ -131,6 +131,13 @@ export interface HostsPage {
   next: number | null;
 }
 
+/** As HostsPage, as lines of NDJSON. */
+export interface LinesPage {
+  lines: Uint8Array<ArrayBuffer>;
+  hosts: number;
+  next: number | null;
+}
+
 /** The operations: arguments and answer of each. */
 export interface ShardOperations {
   status(): PartitionStatus[];
@@ -166,6 +173,7 @@ export interface ShardOperations {
   cancel(list: number): void;
   check(question: CheckQuestion, partitions: number[]): PartitionCheck[];
   check_hosts(question: HostsCheckQuestion): HostsPage;
+  check_lines(question: HostsCheckQuestion): LinesPage;
   check_host(
     partition: number,
     host_id: string,

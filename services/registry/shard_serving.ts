@@ -4,7 +4,14 @@ import { Problem } from "../events/problem.js";
 import { LogCorruption } from "../log/corruption.js";
 import type { Disk } from "../log/disk.js";
 import { Shard, type ShardWork } from "./shard.js";
-import type { ShardRequest, ShardResponse, ShardStart, ShardStarted } from "./shard_protocol.js";
+import type {
+  LinesPage,
+  Operation,
+  ShardRequest,
+  ShardResponse,
+  ShardStart,
+  ShardStarted,
+} from "./shard_protocol.js";
 
 function refusal(id: number, error: unknown): ShardResponse {
   if (error instanceof Problem) {
@@ -14,6 +21,11 @@ function refusal(id: number, error: unknown): ShardResponse {
     return { id, problem: { code: "unavailable", message: error.message, parts: {} } };
   }
   return { id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+}
+
+/** Memory that goes over instead of being copied. */
+function transferred(operation: Operation, answer: unknown): ArrayBuffer[] {
+  return operation === "check_lines" ? [(answer as LinesPage).lines.buffer] : [];
 }
 
 /** Resolves when it answers; its first message says that it does, or why it does not (then with null). */
@@ -27,7 +39,7 @@ export async function serve_shard(
     try {
       const work = shard[operation] as ShardWork[typeof operation];
       const value = await (work as (...args: unknown[]) => unknown).apply(shard, given);
-      port.postMessage({ id, answer: value } satisfies ShardResponse);
+      port.postMessage({ id, answer: value } satisfies ShardResponse, transferred(operation, value));
     } catch (error) {
       port.postMessage(refusal(id, error));
     }

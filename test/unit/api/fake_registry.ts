@@ -15,6 +15,7 @@ import type {
   SnapshotsAnswer,
   StateAnswer,
 } from "#services/registry/answers.js";
+import { lines_of } from "#services/registry/host_lines.js";
 import { type MinPosition, not_caught_up } from "#services/registry/positions.js";
 import type {
   Candidate,
@@ -176,6 +177,10 @@ export class FakeRegistry implements RegistryService {
       if (options.host_id !== undefined && options.host_id !== host.host_id) continue;
       yield host;
     }
+  }
+
+  check_lines(candidate: Candidate, options: HostCheckOptions, limit = Number.POSITIVE_INFINITY) {
+    return lines_of(this.check_hosts(candidate, options), limit);
   }
 
   async fleet(instant: Instant): Promise<FleetFound> {
