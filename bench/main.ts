@@ -9,6 +9,7 @@ import { file_system_of } from "./directory.js";
 import { FOLD_FIGURES, fold_figures } from "./fold.js";
 import { HISTORY_FIGURES, history_figure } from "./history.js";
 import { HOSTILE_FIGURES, hostile_figures } from "./hostile_check.js";
+import { HOSTS_LIST_FIGURES, hosts_list_figures } from "./hosts_list.js";
 import { ingest_figures } from "./ingest.js";
 import { KAFKA_FIGURES, kafka_figures } from "./kafka/kafka_figures.js";
 import { MAX_AGE_FIGURES, max_age_figures } from "./max_age.js";
@@ -25,6 +26,7 @@ const FIGURES = [
   ...FOLD_FIGURES,
   "check",
   ...MAX_AGE_FIGURES,
+  ...HOSTS_LIST_FIGURES,
   ...HOSTILE_FIGURES,
   ...MEMORY_FIGURES,
   ...REPLAY_FIGURES,
@@ -104,6 +106,10 @@ if (FOLD_FIGURES.some((name) => wanted.has(name))) {
 }
 if (wanted.has("check")) figures.push(check_figure(hosts));
 if (wanted.has("max-age")) figures.push(...max_age_figures(hosts));
+if (HOSTS_LIST_FIGURES.some((name) => wanted.has(name))) {
+  const listed = await hosts_list_figures(hosts);
+  figures.push(...listed.filter((figure) => wanted.has(figure.name)));
+}
 if (HOSTILE_FIGURES.some((name) => wanted.has(name))) figures.push(...(await hostile_figures(hosts)));
 if (MEMORY_FIGURES.some((name) => wanted.has(name))) figures.push(...memory_figures(hosts, wanted));
 if (REPLAY_FIGURES.some((name) => wanted.has(name))) {

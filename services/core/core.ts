@@ -563,7 +563,9 @@ export class Core {
     const bytes = this.#core.host_lines(first, count, as_minute(aged_minute), as_minute(stale_minute));
     const next = this.#core.host_lines_next();
     if (bytes === 0 && next < this.host_count && count > 0) throw new Error("a line that is too long");
-    const lines = this.#memory.bytes(address(this.#core.output()), bytes).slice();
+    // All of it is written at once.
+    const lines = Buffer.allocUnsafeSlow(bytes);
+    lines.set(this.#memory.bytes(address(this.#core.output()), bytes));
     return { lines, hosts: this.#core.host_line_count(), next };
   }
 
