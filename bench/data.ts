@@ -23,8 +23,8 @@ export const LOG_LIMITS: RecordLimits = { bytes: 16_000, events: RECORD_EVENTS_M
 /** As much as one request takes. */
 const BATCH_LIMITS: RecordLimits = { bytes: RECORD_BYTES_MAX - EVENT_BYTES_MAX, events: RECORD_EVENTS_MAX };
 
-const BASES = 60;
-const KERNELS = 12;
+export const BASES = 60;
+export const KERNELS = 12;
 export const ARCH = "x86_64";
 /** Not loaded, enabling, enabled, disabling, lingering: one patch of every host goes round and round. */
 const STEPS = 5;
@@ -69,7 +69,7 @@ export function text(number: number, value: string): number[] {
   return field(number, BYTES, [...Buffer.from(value)]);
 }
 
-function release_of(base: number): string {
+export function release_of(base: number): string {
   return `6.12.${40 + (base % KERNELS)}-cloud-amd64`;
 }
 
@@ -78,7 +78,7 @@ function names_below(base: number): string[] {
   return Array.from({ length: 1 + (base % 3) }, (_, i) => `livepatch_fix_2025_${base}_${i}`);
 }
 
-function name_going_round(base: number): string {
+export function name_going_round(base: number): string {
   return `livepatch_cve_2026_${1000 + base}`;
 }
 

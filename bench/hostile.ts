@@ -10,7 +10,7 @@ export const STATES = 64;
 export const VERSIONS = 16;
 export const STACK = 5;
 const SEED = 20261126;
-const RELEASE = "6.12.40-cloud-amd64";
+export const RELEASE = "6.12.40-cloud-amd64";
 const ENABLED = 2;
 const OBSERVED_FIELD = 16;
 const HEADER_BYTES = 4;
@@ -38,7 +38,7 @@ export const HOSTILE_CANDIDATES: readonly HostileCandidate[] = [
   },
 ];
 
-const name_of = (state: number, version: number) => `livepatch_s${state}_v${version}`;
+export const name_of = (state: number, version: number) => `livepatch_s${state}_v${version}`;
 
 export function hostile_manifests(): CoreManifest[] {
   const manifest = (

@@ -5,6 +5,7 @@ import { parseArgs } from "node:util";
 import { agent_figures } from "./agent.js";
 import { append_figures, append_one_figures } from "./append.js";
 import { check_figure } from "./check.js";
+import { BATCH_FIGURES, batch_figures } from "./check_batch.js";
 import { file_system_of } from "./directory.js";
 import { FOLD_FIGURES, fold_figures } from "./fold.js";
 import { HISTORY_FIGURES, history_figure } from "./history.js";
@@ -27,6 +28,7 @@ const FIGURES = [
   "check",
   ...MAX_AGE_FIGURES,
   ...HOSTS_LIST_FIGURES,
+  ...BATCH_FIGURES,
   ...HOSTILE_FIGURES,
   ...MEMORY_FIGURES,
   ...REPLAY_FIGURES,
@@ -110,6 +112,7 @@ if (HOSTS_LIST_FIGURES.some((name) => wanted.has(name))) {
   const listed = await hosts_list_figures(hosts);
   figures.push(...listed.filter((figure) => wanted.has(figure.name)));
 }
+if (BATCH_FIGURES.some((name) => wanted.has(name))) figures.push(...batch_figures(hosts, wanted));
 if (HOSTILE_FIGURES.some((name) => wanted.has(name))) figures.push(...(await hostile_figures(hosts)));
 if (MEMORY_FIGURES.some((name) => wanted.has(name))) figures.push(...memory_figures(hosts, wanted));
 if (REPLAY_FIGURES.some((name) => wanted.has(name))) {

@@ -180,17 +180,22 @@ function find_candidates(name: u32, build_asked: bool): bool {
     if (!page_for(candidates, id, CANDIDATES_PER_PAGE_SHIFT)) return false;
     const release = catalog_name(kernel(id).release);
     const arch = catalog_name(kernel(id).arch);
-    let fits = NOT_BUILT_FOR;
-    for (let i = first_of_name(name); i != NONE && release != 0; i = next_of_name(i)) {
-      const built = manifest(i);
-      if (built.withdrawn || built.release != release || built.arch != arch) continue;
-      // A build id that the catalog never saw is none of its manifests', also not of one without a build id.
-      if (build_asked && (candidate_build_id == 0 || built.build_id != candidate_build_id)) continue;
-      fits = fits == NOT_BUILT_FOR ? i : SEVERAL;
-    }
-    store<u32>(paged(candidates, id), fits);
+    store<u32>(paged(candidates, id), fitting(name, release, arch, build_asked, candidate_build_id));
   }
   return true;
+}
+
+/** The manifest that fits a kernel, all by the catalog's names; or one of the two above. */
+export function fitting(name: u32, release: u32, arch: u32, build_asked: bool, build_id: u32): u32 {
+  let fits = NOT_BUILT_FOR;
+  for (let i = first_of_name(name); i != NONE && release != 0; i = next_of_name(i)) {
+    const built = manifest(i);
+    if (built.withdrawn || built.release != release || built.arch != arch) continue;
+    // A build id that the catalog never saw is none of its manifests', also not of one without a build id.
+    if (build_asked && (build_id == 0 || built.build_id != build_id)) continue;
+    fits = fits == NOT_BUILT_FOR ? i : SEVERAL;
+  }
+  return fits;
 }
 
 // Row of each candidate manifest in `pairs`, found again by a short list: a candidate has few manifests.
@@ -231,8 +236,8 @@ function is_leaving(stack: usize, stack_count: u32, i: u32): bool {
   return false;
 }
 
-/** One configuration, RULES C's table from above; the draft has the answer. */
-function judge(words: usize): void {
+/** One configuration, RULES C's table from above, for what `candidates` has of its kernel; the draft has the answer. */
+function judge(words: usize, candidate: u32): void {
   memory.fill(changetype<usize>(draft), 0, 1 << OUTCOME_SHIFT);
   draft.subject = NONE;
   const flags = load<u32>(words, 4);
@@ -254,7 +259,6 @@ function judge(words: usize): void {
   if (knowledge == DISPUTED) return say(UNKNOWN, BY_DISPUTED);
   if (knowledge == UNREADABLE) return say(UNKNOWN, BY_UNREADABLE);
   if ((flags & LIVEPATCHING_MASK) == NOT_BUILT) return say(UNSUPPORTED, NO_REASON);
-  const candidate = load<u32>(paged(candidates, load<u32>(words)));
   if (candidate == NOT_BUILT_FOR) return say(OTHER_KERNEL, NO_REASON);
   if (knowledge == GAP) return say(UNKNOWN, BY_GAP);
   if (candidate == SEVERAL) return say(UNKNOWN, BY_AMBIGUOUS);
@@ -385,8 +389,24 @@ function intern_draft(configuration: u32): u32 {
 
 /** The outcome of one configuration; NONE or TELL_LESS. */
 export function judge_configuration(id: u32): u32 {
-  judge(words_of(id));
+  const words = words_of(id);
+  judge(words, load<u32>(paged(candidates, load<u32>(words))));
   return intern_draft(id);
+}
+
+/** Before `verdict_of`: the last check's outcomes are no longer there. After `resolve_all`. */
+export function begin_batch(): void {
+  outcome_count = 0;
+  rows = 0;
+  is_placed = false;
+  tells_replaced = false;
+}
+
+/** As judge_configuration, for one candidate of a batch: verdict | reason << 8 | warnings << 16. */
+export function verdict_of(id: u32, name: u32, candidate: u32): u32 {
+  candidate_name = name;
+  judge(words_of(id), candidate);
+  return load<u32>(changetype<usize>(draft)) & 0xffffff;
 }
 
 function judge_all(): u32 {

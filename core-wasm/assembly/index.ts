@@ -1,5 +1,11 @@
 // The core's exports: what services/core/ binds to. An instance is one partition (`start`) or the stateless way in
 // (`start_way_in`). It knows bytes and numbers; it has no clock, no I/O, and makes no strings.
+import {
+  check_batch as run_batch,
+  codes as batch_code_table,
+  start_batch,
+  tally as batch_tally_table,
+} from "./batch";
 import { manifest_count as manifests, put_manifest as add_manifest, start_catalog, withdraw_manifest } from "./catalog";
 import {
   check as run_check,
@@ -127,6 +133,7 @@ export function start(partition: u32, partitions: u32, limit_pages: u32, seed: u
   buffers_to_here();
   if (!start_check() || !start_hosts_aged()) return false;
   start_hosts_found();
+  start_batch();
   own_from_here();
   return (
     start_tables(seed) && start_configurations() && start_hosts() && start_losses() && start_catalog(seed)
@@ -373,6 +380,21 @@ export function manifest_count(): u32 {
 /** Checks the candidate in the input, its name and behind it its build id; the number of outcomes. */
 export function check(name_bytes: u32, build_id_bytes: u32): u32 {
   return run_check(input_address, name_bytes, input_address + name_bytes, build_id_bytes);
+}
+/**
+ * Checks up to 128 candidates in the input (batch.ts has its layout), over the hosts last heard of before the minute, or
+ * with 0 over all; the number of codes in the table. 2^32-1: they are to be checked one by one.
+ */
+export function check_batch(count: u32, before_minute: u32): u32 {
+  return run_batch(count, input_address, before_minute);
+}
+/** u32 each: verdict, reason and warnings in its lower three bytes. */
+export function batch_codes(): usize {
+  return batch_code_table;
+}
+/** By code u32 hosts of each of 128 candidates. */
+export function batch_tally(): usize {
+  return batch_tally_table;
 }
 /** Before hosts of the last check are asked for; false where there is no room. */
 export function place_outcomes(): bool {

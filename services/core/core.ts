@@ -3,6 +3,14 @@
  * value, except `input()`, which is to be filled at once.
  */
 import {
+  BATCH_CANDIDATES,
+  type CodeCounts,
+  check_counts,
+  counts_of,
+  read_code_counts,
+  write_candidates,
+} from "./candidate_batch.js";
+import {
   ANOMALIES,
   type Anomaly,
   EFFECTS,
@@ -20,8 +28,10 @@ import type { CoreExports } from "./exports.js";
 import type {
   AgedHosts,
   ChainPiece,
+  CheckCount,
   CheckOutcome,
   Configuration,
+  CoreCandidate,
   CoreImage,
   CoreManifest,
   CoreOptions,
@@ -507,6 +517,38 @@ export class Core {
     const count = this.#core.check(name_bytes.length, build_id.length) >>> 0;
     if (count === NONE) throw new Error("no memory for the check");
     return Array.from({ length: count }, (_, i) => this.#check_outcome(i));
+  }
+
+  /**
+   * As `check` of each candidate, without what outcomes of the same verdict, reason and warnings differ in; nothing of
+   * it stays. `aged`: hosts last heard of before the minute; null: none.
+   */
+  check_batch(candidates: readonly CoreCandidate[], before_minute: number | null): CheckCount[][] {
+    const told: CheckCount[][] = [];
+    for (let from = 0; from < candidates.length; from += BATCH_CANDIDATES) {
+      const some = candidates.slice(from, from + BATCH_CANDIDATES);
+      const counts = this.#code_counts(some, 0);
+      const aged = before_minute === null || before_minute <= 0 ? [] : this.#code_counts(some, before_minute);
+      if (counts === null || aged === null)
+        told.push(...some.map((one) => this.#check_one(one, before_minute)));
+      else told.push(...counts.map((each, i) => check_counts(each, aged[i] ?? new Map())));
+    }
+    return told;
+  }
+
+  /** With a minute above 0 only hosts last heard of before it. Null: memory has no room for so many at once. */
+  #code_counts(candidates: readonly CoreCandidate[], before_minute: number): CodeCounts | null {
+    write_candidates(candidates, (length) => this.input(length));
+    const code_count = this.#core.check_batch(candidates.length, before_minute) >>> 0;
+    if (code_count === NONE) return null;
+    const codes = address(this.#core.batch_codes());
+    const tally = address(this.#core.batch_tally());
+    return read_code_counts(this.#memory.view, codes, tally, code_count, candidates.length);
+  }
+
+  #check_one({ name, build_id }: CoreCandidate, before_minute: number | null): CheckCount[] {
+    const outcomes = this.check(name, build_id);
+    return counts_of(before_minute === null ? outcomes : this.age_check(before_minute));
   }
 
   /** Counts `aged` beside each outcome of the last check, which is returned anew. */

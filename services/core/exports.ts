@@ -61,6 +61,9 @@ export interface CoreExports {
   withdraw(manifest: number): void;
   manifest_count(): number;
   check(name_bytes: number, build_id_bytes: number): number;
+  check_batch(count: number, before_minute: number): number;
+  batch_codes(): number;
+  batch_tally(): number;
   check_age(minute: number): void;
   check_outcome_count(): number;
   check_outcome_at(): number;

@@ -109,6 +109,15 @@ export interface CheckOutcome {
   aged: number;
 }
 
+/** Of a check of many candidates: hosts that the same is said of, but for who conflicts, is missing or replaced. */
+export type CheckCount = Pick<CheckOutcome, "verdict" | "reason" | "warnings" | "hosts" | "aged">;
+
+export interface CoreCandidate {
+  name: string;
+  /** Empty: for each host the manifest of its release and arch. */
+  build_id: Uint8Array;
+}
+
 export interface CoreState {
   id: bigint;
   version: number;
