@@ -5,8 +5,8 @@ import { shorten } from "../events/place.js";
 import { Problem } from "../events/problem.js";
 import { parse_json } from "../events/strict_json.js";
 import { parse_duration } from "../events/time.js";
-import { CheckAnswer, HostVerdict, VerdictName } from "../registry/answers.js";
-import type { HostCheckOptions, RegistryService } from "../registry/service.js";
+import { BatchAnswer, CheckAnswer, HostVerdict, VerdictName } from "../registry/answers.js";
+import type { Candidate, HostCheckOptions, RegistryService } from "../registry/service.js";
 import { read_body, require_media_type, text_of } from "./body.js";
 import { not_known } from "./hosts_routes.js";
 import {
@@ -29,8 +29,10 @@ import {
 } from "./parameters.js";
 import { PROBLEM_RESPONSES } from "./problem_responses.js";
 
-/** The largest request that makes sense has a host id and a cursor of 255 bytes each, in JSON's escapes. */
-const CHECK_BODY_BYTES_MAX = 64 * 1024;
+/** So many are named in one question at most. */
+const PATCHES_MAX = 1_000;
+/** The largest request that makes sense has so many names of 55 bytes, in JSON's escapes, and build ids. */
+const CHECK_BODY_BYTES_MAX = 576 * 1024;
 
 /** In the query, as of every read, or in the body. */
 const CHECK_PARAMETERS = {
@@ -44,7 +46,14 @@ const CheckRequest = z
   .strictObject({
     patch: z
       .string()
+      .optional()
       .describe("NAME: for each host the manifest of its release and arch; NAME@BUILDID: that one"),
+    patches: z
+      .array(z.string())
+      .min(1)
+      .max(PATCHES_MAX)
+      .optional()
+      .describe("in place of patch: of each the counts, over the same positions; not together with hosts"),
     ...CHECK_PARAMETERS,
     hosts: z.boolean().optional().describe("one line a host in place of the counts"),
     verdicts: z.array(VerdictName).min(1).optional().describe("with hosts: only hosts with one of these"),
@@ -64,6 +73,7 @@ type CheckRequest = z.infer<typeof CheckRequest>;
 const OF_HOSTS = ["verdicts", "host_id", "limit", "cursor"] as const;
 
 const CheckDocument = CheckAnswer.openapi("Check");
+const BatchDocument = BatchAnswer.openapi("Checks");
 const VerdictDocument = HostVerdict.openapi("HostVerdict");
 
 export function add_checks_routes(app: OpenAPIHono, registry: RegistryService): void {
@@ -79,10 +89,13 @@ export function add_checks_routes(app: OpenAPIHono, registry: RegistryService): 
     },
     responses: {
       200: {
-        description: "Counts; with `hosts` a page of verdicts, or every line of them",
+        description:
+          "Counts; with `patches` those of each; with `hosts` a page of verdicts, or every line of them",
         content: {
           ...hosts,
-          "application/json": { schema: z.union([CheckDocument, hosts["application/json"]!.schema]) },
+          "application/json": {
+            schema: z.union([CheckDocument, BatchDocument, hosts["application/json"]!.schema]),
+          },
         },
       },
       ...PROBLEM_RESPONSES,
@@ -92,13 +105,15 @@ export function add_checks_routes(app: OpenAPIHono, registry: RegistryService): 
   app.post("/v1/checks", async (c) => {
     require_media_type(c, ["application/json"]);
     const request = with_query(parse_request(await read_body(c, CHECK_BODY_BYTES_MAX)), c.req.query());
-    const candidate = parse_candidate(request.patch, "patch");
+    const candidates = parse_candidates(request);
     const max_age_ms = request.max_age === undefined ? undefined : parse_duration(request.max_age, "max_age");
     const instant = parse_instant(request);
     const age = { instant, ...(max_age_ms !== undefined && { max_age_ms }) };
     const host_id = request.host_id === undefined ? undefined : parse_host_id(request.host_id);
     const after = request.cursor === undefined ? undefined : parse_cursor(request.cursor);
     await wait_for_position(registry, request);
+    if (request.patches !== undefined) return c.json(await registry.check_batch(candidates, age));
+    const candidate = candidates[0]!;
     if (request.hosts !== true) return c.json(await registry.check(candidate, age));
 
     const options: HostCheckOptions = { ...age };
@@ -137,6 +152,19 @@ function parse_request(body: Uint8Array): CheckRequest {
     });
   }
   return parsed.data;
+}
+
+/** One of the two is given. */
+function parse_candidates({ patch, patches, hosts }: CheckRequest): Candidate[] {
+  if (patch !== undefined && patches === undefined) return [parse_candidate(patch, "patch")];
+  if (patches === undefined) {
+    throw new Problem("bad_input", "patch: give one, or several as `patches`", { field: "patch" });
+  }
+  if (patch !== undefined || hosts === true) {
+    const beside = hosts === true ? '"hosts": true, which is of one patch' : "patch; give one of the two";
+    throw new Problem("bad_input", `patches: not together with ${beside}`, { field: "patches" });
+  }
+  return patches.map((each, i) => parse_candidate(each, `patches[${i}]`));
 }
 
 /** What is given twice may be given differently. */

@@ -12,11 +12,13 @@ import type { ReplayedPartition } from "../registry/service.js";
 import type {
   Answer,
   Arguments,
+  BatchQuestion,
   CheckQuestion,
   HostOutcome,
   HostsCheckQuestion,
   LinesPage,
   Operation,
+  PartitionBatch,
   PartitionCheck,
   PartitionFleet,
   PartitionStatus,
@@ -97,6 +99,17 @@ export class ClusterPartitions implements Partitions {
       past === null ? this.#deadline_ms : PAST_DEADLINE_MS,
       (partitions) => this.#options.local.check(question, past, partitions),
       "check",
+      (partitions) => [partitions, question, past],
+      ({ found }) => found !== null,
+      (partition) => ({ partition, next_offset: 0n, found: null }),
+    );
+  }
+
+  check_batch(question: BatchQuestion, past: PastInstants | null): Promise<PartitionBatch[]> {
+    return this.#gather(
+      past === null ? this.#deadline_ms : PAST_DEADLINE_MS,
+      (partitions) => this.#options.local.check_batch(question, past, partitions),
+      "check_batch",
       (partitions) => [partitions, question, past],
       ({ found }) => found !== null,
       (partition) => ({ partition, next_offset: 0n, found: null }),
@@ -265,7 +278,7 @@ export class ClusterPartitions implements Partitions {
 
   /** One answer of each partition, whoever gives it; `is_told`: it is one, and not that there is none. */
   async #gather<
-    Op extends "check" | "fleet" | "status",
+    Op extends "check" | "check_batch" | "fleet" | "status",
     Found extends { partition: number; next_offset: bigint },
   >(
     deadline_ms: number,

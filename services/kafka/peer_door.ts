@@ -51,6 +51,8 @@ export class PeerDoor {
       ask: (role, partition, operation, given) => this.#ask(local, role, partition, operation, given),
       check: (role, partitions, question, past) =>
         of_some(node, partitions, role, (asked) => local.check(question, past, asked)),
+      check_batch: (role, partitions, question, past) =>
+        of_some(node, partitions, role, (asked) => local.check_batch(question, past, asked)),
       fleet: (role, partitions, past) => of_some(node, partitions, role, (asked) => local.fleet(past, asked)),
       status: (role, partitions) => this.#status(local, role, partitions),
       wait: (role, positions, wait_ms) =>

@@ -3,10 +3,12 @@ import type { PastInstants } from "../registry/past.js";
 import type { Behind } from "../registry/positions.js";
 import type { ReplayedPartition } from "../registry/service.js";
 import type {
+  BatchQuestion,
   CheckQuestion,
   HostOutcome,
   HostsCheckQuestion,
   Operation,
+  PartitionBatch,
   PartitionCheck,
   PartitionFleet,
   PartitionStatus,
@@ -21,6 +23,7 @@ export interface PeerOperations {
   /** One of a shard. */
   ask(partition: number, operation: Operation, given: unknown[]): unknown;
   check(partitions: number[], question: CheckQuestion, past: PastInstants | null): PartitionCheck[];
+  check_batch(partitions: number[], question: BatchQuestion, past: PastInstants | null): PartitionBatch[];
   fleet(partitions: number[], past: PastInstants | null): PartitionFleet[];
   status(partitions: number[]): PartitionStatus[];
   wait(positions: [partition: number, next_offset: bigint][], wait_ms: number): Behind[];

@@ -162,6 +162,14 @@ export const CheckAnswer = z.object({
   at: At,
 });
 
+/** Of many candidates: of each the counts of a check, of all the same instants and positions. */
+export const BatchAnswer = z.object({
+  checks: z
+    .array(CheckAnswer.pick({ candidate: true, hosts: true, reasons: true, warnings: true }))
+    .describe("in the order of the question; what a check of one tells besides is not looked for"),
+  ...CheckAnswer.pick({ complete: true, missing_partitions: true, at: true }).shape,
+});
+
 export const HostVerdict = z.object({
   host_id: z.string(),
   verdict: VerdictName,
@@ -314,6 +322,7 @@ export type HistoryEntry = z.infer<typeof HistoryEntry>;
 export type VerdictName = z.infer<typeof VerdictName>;
 export type Conflict = z.infer<typeof Conflict>;
 export type CheckAnswer = z.infer<typeof CheckAnswer>;
+export type BatchAnswer = z.infer<typeof BatchAnswer>;
 export type HostVerdict = z.infer<typeof HostVerdict>;
 export type StateAnswer = z.infer<typeof StateAnswer>;
 export type FleetRow = z.infer<typeof FleetRow>;

@@ -1,8 +1,8 @@
 /** What partitions found out about a candidate, put together: sums, and groups that say the same. */
 import type { CheckOutcome } from "../core/core.js";
-import type { CheckAnswer, Conflict, HostVerdict, VerdictName } from "./answers.js";
+import type { BatchAnswer, CheckAnswer, Conflict, HostVerdict, VerdictName } from "./answers.js";
 import type { Candidate } from "./service.js";
-import type { HostOutcome, PartitionCheck } from "./shard_protocol.js";
+import type { HostOutcome, OutcomeWords, PartitionBatch, PartitionCheck } from "./shard_protocol.js";
 
 /** Rows of one list in an answer; the longest lists are cut, the most hosts first. */
 const ROWS_MAX = 1000;
@@ -63,9 +63,9 @@ class Groups<Row> {
   }
 }
 
-/** All but `at` of the answer. */
-export function check_answer(candidate: Candidate, partitions: PartitionCheck[]): Omit<CheckAnswer, "at"> {
-  const hosts: CheckAnswer["hosts"] = {
+/** What is said of how many hosts. */
+class Counts {
+  readonly hosts: CheckAnswer["hosts"] = {
     total: 0,
     ok: 0,
     done: 0,
@@ -79,54 +79,90 @@ export function check_answer(candidate: Candidate, partitions: PartitionCheck[])
     stale: 0,
     uncertain: 0,
   };
-  const reasons: Record<string, Record<string, number>> = {};
+  readonly reasons: CheckAnswer["reasons"] = {};
+  readonly warnings = { forced: 0, irreversible: 0, built_for_other_kernel: 0 };
+
+  add_partition(found: { hosts: number; stale: number; uncertain: number }): void {
+    this.hosts.total += found.hosts;
+    this.hosts.stale += found.stale;
+    this.hosts.uncertain += found.uncertain;
+  }
+
+  /** How many of the hosts have the verdict: the aged ones are stale. */
+  add_outcome({ verdict, reason, warnings }: OutcomeWords, hosts: number, aged: number): number {
+    this.#count("unknown", "stale", aged);
+    if (warnings.includes("built_for_other_kernel")) this.warnings.built_for_other_kernel += aged;
+    const rest = hosts - aged;
+    this.#count(verdict, reason, rest);
+    for (const warning of warnings) this.warnings[warning] += rest;
+    return rest;
+  }
+
+  #count(verdict: VerdictName, reason: string | null, count: number): void {
+    if (count === 0) return;
+    this.hosts[verdict] += count;
+    if (reason === null) return;
+    const of_verdict = this.reasons[verdict] ?? {};
+    of_verdict[reason] = (of_verdict[reason] ?? 0) + count;
+    this.reasons[verdict] = of_verdict;
+  }
+}
+
+function missing_of(partitions: readonly { partition: number; found: unknown }[]) {
+  const missing = partitions.filter(({ found }) => found === null).map(({ partition }) => partition);
+  return { complete: missing.length === 0, missing_partitions: missing.sort((a, b) => a - b) };
+}
+
+function reference_of({ name, build_id }: Candidate): CheckAnswer["candidate"] {
+  return { name, build_id: build_id ?? null };
+}
+
+/** All but `at` of the answer. */
+export function check_answer(candidate: Candidate, partitions: PartitionCheck[]): Omit<CheckAnswer, "at"> {
+  const counts = new Counts();
   const conflicts = new Groups<Conflict>();
   const replaces = new Groups<{ patches: string[] }>();
   const unresolved = new Groups<Unresolved>();
-  const warnings = { forced: 0, irreversible: 0, built_for_other_kernel: 0 };
-  const missing_partitions: number[] = [];
-
-  function count(verdict: VerdictName, reason: string | null, count: number): void {
-    if (count === 0) return;
-    hosts[verdict] += count;
-    if (reason === null) return;
-    reasons[verdict] ??= {};
-    reasons[verdict][reason] = (reasons[verdict][reason] ?? 0) + count;
-  }
-
-  for (const partition of partitions) {
-    const { found } = partition;
-    if (found === null) {
-      missing_partitions.push(partition.partition);
-      continue;
-    }
-    hosts.total += found.hosts;
-    hosts.stale += found.stale;
-    hosts.uncertain += found.uncertain;
+  for (const { found } of partitions) {
+    if (found === null) continue;
+    counts.add_partition(found);
     for (const outcome of found.outcomes) {
-      count("unknown", "stale", outcome.aged);
-      const rest = outcome.hosts - outcome.aged;
-      if (outcome.warnings.includes("built_for_other_kernel"))
-        warnings.built_for_other_kernel += outcome.aged;
+      const rest = counts.add_outcome(outcome, outcome.hosts, outcome.aged);
       if (rest === 0) continue;
-      count(outcome.verdict, outcome.reason, rest);
       const conflict = conflict_of(outcome);
       if (conflict) conflicts.add(conflict, rest);
       if (outcome.replaces?.length) replaces.add({ patches: [...outcome.replaces] }, rest);
       const missing = unresolved_of(outcome.unresolved, candidate);
       if (missing) unresolved.add(missing, rest);
-      for (const warning of outcome.warnings) warnings[warning] += rest;
     }
   }
   return {
-    candidate: { name: candidate.name, build_id: candidate.build_id ?? null },
-    hosts,
-    reasons,
+    candidate: reference_of(candidate),
+    hosts: counts.hosts,
+    reasons: counts.reasons,
     conflicts: conflicts.list(),
     replaces: replaces.list(),
     unresolved: unresolved.list(),
-    warnings,
-    complete: missing_partitions.length === 0,
-    missing_partitions: missing_partitions.sort((a, b) => a - b),
+    warnings: counts.warnings,
+    ...missing_of(partitions),
   };
+}
+
+/** Likewise, of many candidates. */
+export function batch_answer(
+  candidates: readonly Candidate[],
+  partitions: PartitionBatch[],
+): Omit<BatchAnswer, "at"> {
+  const checks = candidates.map((candidate, i) => {
+    const counts = new Counts();
+    for (const { found } of partitions) {
+      if (found === null) continue;
+      counts.add_partition(found);
+      for (const [number, words] of found.words.entries())
+        counts.add_outcome(words, found.told[i]![number]!, found.aged?.[i]?.[number] ?? 0);
+    }
+    const { hosts, reasons, warnings } = counts;
+    return { candidate: reference_of(candidate), hosts, reasons, warnings };
+  });
+  return { checks, ...missing_of(partitions) };
 }

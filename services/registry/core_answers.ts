@@ -5,21 +5,56 @@ import { Problem } from "../events/problem.js";
 import type { FleetRow } from "./answers.js";
 import { first_fresh_minute, host_warnings, is_stale } from "./host_answers.js";
 import type {
+  BatchFound,
+  BatchQuestion,
   CheckFound,
   CheckQuestion,
   HostOutcome,
   HostsCheckQuestion,
   HostsPage,
+  OutcomeWords,
 } from "./shard_protocol.js";
 
 /** Of the hosts in doubt, those that are marked in the core. */
 export function check_core(core: Core, question: CheckQuestion, stale_after_ms: number): CheckFound {
+  return { outcomes: outcomes_of(core, question), ...host_counts(core, question.at_ms, stale_after_ms) };
+}
+
+function host_counts(core: Core, at_ms: number, stale_after_ms: number) {
   return {
-    outcomes: outcomes_of(core, question),
     hosts: core.host_count,
-    stale: core.hosts_before_minute(first_fresh_minute(question.at_ms, stale_after_ms)),
+    stale: core.hosts_before_minute(first_fresh_minute(at_ms, stale_after_ms)),
     uncertain: core.uncertain_count,
   };
+}
+
+/** Likewise. */
+export function check_batch_of_core(core: Core, question: BatchQuestion, stale_after_ms: number): BatchFound {
+  const { candidates, at_ms, max_age_ms } = question;
+  const asked = candidates.map(({ name, build_id }) => ({
+    name,
+    build_id: Buffer.from(build_id ?? "", "hex"),
+  }));
+  const counts = core.check_batch(asked, max_age_ms === null ? null : first_fresh_minute(at_ms, max_age_ms));
+  // What is said is said once: a thousand candidates have the same few words each.
+  const words: OutcomeWords[] = [];
+  const numbers = new Map<string, number>();
+  const number_of = ({ verdict, reason, warnings }: OutcomeWords): number => {
+    const key = `${verdict} ${reason} ${warnings.join(" ")}`;
+    const known = numbers.get(key);
+    if (known !== undefined) return known;
+    numbers.set(key, words.length);
+    return words.push({ verdict, reason, warnings }) - 1;
+  };
+  const numbered = counts.map((of_one) => of_one.map((count) => ({ ...count, number: number_of(count) })));
+  const rows = (of: "hosts" | "aged") =>
+    numbered.map((of_one) => {
+      const row = words.map(() => 0);
+      for (const count of of_one) row[count.number] = count[of];
+      return row;
+    });
+  const aged = max_age_ms === null ? null : rows("aged");
+  return { words, told: rows("hosts"), aged, ...host_counts(core, at_ms, stale_after_ms) };
 }
 
 function outcomes_of(core: Core, { candidate, at_ms, max_age_ms }: CheckQuestion): CheckOutcome[] {

@@ -10,11 +10,13 @@ import type { ShardClient } from "./shard_client.js";
 import type {
   Answer,
   Arguments,
+  BatchQuestion,
   CheckQuestion,
   HostOutcome,
   HostsCheckQuestion,
   LinesPage,
   Operation,
+  PartitionBatch,
   PartitionCheck,
   PartitionFleet,
   PartitionStatus,
@@ -66,6 +68,15 @@ export class LocalPartitions implements Partitions, Intake {
   ): Promise<PartitionCheck[]> {
     if (past !== null) return this.#past.check(past, question, only);
     return this.#of_shards(only, (shard, partitions) => shard.ask("check", [question, partitions]));
+  }
+
+  async check_batch(
+    question: BatchQuestion,
+    past: PastInstants | null,
+    only: readonly number[] = this.#all,
+  ): Promise<PartitionBatch[]> {
+    if (past !== null) return this.#past.check_batch(past, question, only);
+    return this.#of_shards(only, (shard, partitions) => shard.ask("check_batch", [question, partitions]));
   }
 
   async fleet(past: PastInstants | null, only: readonly number[] = this.#all): Promise<PartitionFleet[]> {

@@ -10,11 +10,13 @@ import type { ReplayedPartition } from "./service.js";
 import type {
   Answer,
   Arguments,
+  BatchQuestion,
   CheckQuestion,
   HostOutcome,
   HostsCheckQuestion,
   LinesPage,
   Operation,
+  PartitionBatch,
   PartitionCheck,
   PartitionFleet,
   PartitionStatus,
@@ -39,6 +41,8 @@ export interface Partitions {
   ): Promise<{ answer: Awaited<Answer<Op>>; by: Asker }>;
   /** Of every partition; one that cannot tell has `found` null. `past` null: now. */
   check(question: CheckQuestion, past: PastInstants | null): Promise<PartitionCheck[]>;
+  /** As `check`, of many candidates. */
+  check_batch(question: BatchQuestion, past: PastInstants | null): Promise<PartitionBatch[]>;
   /** Of every partition; one that cannot tell has `rows` null. */
   fleet(past: PastInstants | null): Promise<PartitionFleet[]>;
   /** A page of one partition, as it is. */

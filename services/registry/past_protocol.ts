@@ -3,7 +3,14 @@ import type { CoreManifest } from "../core/core.js";
 import type { ProblemCode, ProblemParts } from "../events/problem.js";
 import type { FleetRow } from "./answers.js";
 import type { PastQuestion } from "./past.js";
-import type { CheckFound, CheckQuestion, HostsCheckQuestion, HostsPage } from "./shard_protocol.js";
+import type {
+  BatchFound,
+  BatchQuestion,
+  CheckFound,
+  CheckQuestion,
+  HostsCheckQuestion,
+  HostsPage,
+} from "./shard_protocol.js";
 
 export interface PastFold {
   question: PastQuestion;
@@ -15,6 +22,7 @@ export interface PastFold {
 export interface PastAnswers {
   fold: { asks: PastFold; tells: { next_offset: bigint; reports: string[] } };
   check: { asks: CheckQuestion; tells: CheckFound };
+  check_batch: { asks: BatchQuestion; tells: BatchFound };
   check_hosts: { asks: HostsCheckQuestion; tells: HostsPage };
   fleet: { asks: null; tells: FleetRow[] };
 }

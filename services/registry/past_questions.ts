@@ -7,10 +7,12 @@ import type { PastInstants } from "./past.js";
 import { DamagedPast, type PastThread, type PastThreads } from "./past_threads.js";
 import type { ShardClient } from "./shard_client.js";
 import type {
+  BatchQuestion,
   CheckQuestion,
   HostOutcome,
   HostsCheckQuestion,
   HostsPage,
+  PartitionBatch,
   PartitionCheck,
   PartitionFleet,
 } from "./shard_protocol.js";
@@ -48,6 +50,14 @@ export class PastQuestions {
     partitions: readonly number[],
   ): Promise<PartitionCheck[]> {
     return this.#of_all(instants, partitions, (thread) => thread.ask("check", question));
+  }
+
+  check_batch(
+    instants: PastInstants,
+    question: BatchQuestion,
+    partitions: readonly number[],
+  ): Promise<PartitionBatch[]> {
+    return this.#of_all(instants, partitions, (thread) => thread.ask("check_batch", question));
   }
 
   async fleet(instants: PastInstants, asked: readonly number[]): Promise<PartitionFleet[]> {

@@ -4,7 +4,7 @@ import { Core } from "../core/core.js";
 import { Problem } from "../events/problem.js";
 import { LogCorruption } from "../log/corruption.js";
 import { node_disk } from "../log/node_disk.js";
-import { check_core, check_hosts_of_core, fleet_rows } from "./core_answers.js";
+import { check_batch_of_core, check_core, check_hosts_of_core, fleet_rows } from "./core_answers.js";
 import { core_options, type RegistryPlace } from "./partition_place.js";
 import { fold_past } from "./past.js";
 import type { PastAnswers, PastFold, PastOperation, PastRequest, PastResponse } from "./past_protocol.js";
@@ -37,6 +37,7 @@ const operations: {
 } = {
   fold,
   check: (question) => check_core(core, question, stale_after_ms),
+  check_batch: (question) => check_batch_of_core(core, question, stale_after_ms),
   check_hosts: (question) => check_hosts_of_core(core, question, stale_after_ms),
   fleet: () => fleet_rows(core),
 };

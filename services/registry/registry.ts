@@ -11,6 +11,7 @@ import type { Claim } from "../log/claim.js";
 import { type Acknowledgement, acknowledge } from "./acknowledgement.js";
 import type {
   At,
+  BatchAnswer,
   CheckAnswer,
   FleetRow,
   HistoryEntry,
@@ -19,7 +20,7 @@ import type {
   SnapshotsAnswer,
   StateAnswer,
 } from "./answers.js";
-import { check_answer, host_verdict } from "./check_answers.js";
+import { batch_answer, check_answer, host_verdict } from "./check_answers.js";
 import { HOSTS_PAGE, lines_of } from "./host_lines.js";
 import type { Keeper } from "./keeper.js";
 import type { Asker, Intake, Partitions } from "./partitions.js";
@@ -195,13 +196,25 @@ export class Registry implements RegistryService {
 
   async check(candidate: Candidate, options: CheckOptions): Promise<CheckAnswer> {
     const { instant = {}, max_age_ms = null } = options;
-    this.#known_candidate(candidate, instant);
+    this.#known_candidate(candidate, instant, "patch");
     const { at_ms, past } = this.#instants(instant);
     const catalog = this.#catalog_at(instant);
     const question = { candidate, at_ms, max_age_ms };
     const partitions = await this.#parts.partitions.check(question, past);
     const answered = partitions.filter(({ found }) => found !== null);
     return { ...check_answer(candidate, partitions), at: at_of(at_ms, instant, catalog, answered) };
+  }
+
+  async check_batch(candidates: readonly Candidate[], options: CheckOptions): Promise<BatchAnswer> {
+    const { instant = {}, max_age_ms = null } = options;
+    for (const [i, candidate] of candidates.entries())
+      this.#known_candidate(candidate, instant, `patches[${i}]`);
+    const { at_ms, past } = this.#instants(instant);
+    const catalog = this.#catalog_at(instant);
+    const question = { candidates: [...candidates], at_ms, max_age_ms };
+    const partitions = await this.#parts.partitions.check_batch(question, past);
+    const answered = partitions.filter(({ found }) => found !== null);
+    return { ...batch_answer(candidates, partitions), at: at_of(at_ms, instant, catalog, answered) };
   }
 
   check_hosts(candidate: Candidate, options: HostCheckOptions): AsyncGenerator<HostVerdict> {
@@ -221,7 +234,7 @@ export class Registry implements RegistryService {
     options: HostCheckOptions,
     items: AsyncIterable<Item>,
   ): AsyncGenerator<Item> {
-    this.#known_candidate(candidate, options.instant ?? {});
+    this.#known_candidate(candidate, options.instant ?? {}, "patch");
     if (this.#host_lists >= HOST_LISTS_MAX) {
       throw new Problem("busy", `${this.#host_lists} lists of hosts are being read; ask again later`, {
         limit: `${HOST_LISTS_MAX} lists at once`,
@@ -447,7 +460,7 @@ export class Registry implements RegistryService {
     return { at_ms, past: { as_of_ms: as_of_ms ?? null, known_at_ms: known_at_ms ?? null, doubt_ms: at_ms } };
   }
 
-  #known_candidate({ name, build_id }: Candidate, { known_at_ms }: Instant): void {
+  #known_candidate({ name, build_id }: Candidate, { known_at_ms }: Instant, field: string): void {
     const { manifests } = this.#parts.catalog;
     const builds = manifests.of_name(name).filter((entry) => standing(entry, known_at_ms ?? null));
     const hex = (published: Published) => Buffer.from(published.manifest.build_id ?? []).toString("hex");
@@ -459,7 +472,7 @@ export class Registry implements RegistryService {
         : "`klpstate patch list` shows its builds";
     const when = known_at_ms === undefined ? "has" : `had, at ${format_time(known_at_ms)},`;
     throw new Problem("not_found", `the catalog ${when} no patch ${asked}; ${hint}`, {
-      field: "patch",
+      field,
       value: asked,
     });
   }

@@ -3,6 +3,7 @@ import type { klpstate } from "../events/proto.js";
 import type { Acknowledgement } from "./acknowledgement.js";
 import type {
   At,
+  BatchAnswer,
   CheckAnswer,
   FleetRow,
   HistoryEntry,
@@ -123,6 +124,8 @@ export interface RegistryService {
   /** Null: not known at the asked instant. */
   state(host_id: string, state: bigint, instant: Instant, lookup?: StateLookup): Promise<StateAnswer | null>;
   check(candidate: Candidate, options: CheckOptions): Promise<CheckAnswer>;
+  /** All over the same positions; throws Problem as `check`, with the place of the candidate. */
+  check_batch(candidates: readonly Candidate[], options: CheckOptions): Promise<BatchAnswer>;
   /** In the order of partitions and of each partition's hosts; those of broken partitions are left out. */
   check_hosts(candidate: Candidate, options: HostCheckOptions): AsyncIterable<HostVerdict>;
   /** As `check_hosts`, as lines of NDJSON, many at once; at most `limit` hosts. */

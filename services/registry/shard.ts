@@ -4,7 +4,7 @@ import { Problem } from "../events/problem.js";
 import type { Disk } from "../log/disk.js";
 import type { HistoryEntry } from "./answers.js";
 import { CatalogFacts } from "./catalog_feed.js";
-import { check_core, check_hosts_of_core, fleet_rows } from "./core_answers.js";
+import { check_batch_of_core, check_core, check_hosts_of_core, fleet_rows } from "./core_answers.js";
 import { type HostQuestion, history_entry, host_answer, host_check, state_answer } from "./host_answers.js";
 import { HostLines } from "./host_lines.js";
 import { HostStory, type ScratchCores } from "./host_story.js";
@@ -14,10 +14,12 @@ import type { Instant } from "./service.js";
 import type {
   Answer,
   Arguments,
+  BatchQuestion,
   CheckQuestion,
   HostsCheckQuestion,
   HostsPage,
   LinesPage,
+  PartitionBatch,
   PartitionCheck,
   PartitionDigest,
   PartitionFleet,
@@ -196,14 +198,14 @@ export class Shard implements ShardWork {
 
   check(question: CheckQuestion, partitions: number[]): PartitionCheck[] {
     const { stale_after_ms } = this.#start;
-    return partitions.map((partition) => {
-      const open = this.#partitions.get(partition);
-      const next_offset = open?.log?.next_offset ?? 0n;
-      if (open === undefined || !open.serves) return { partition, next_offset, found: null };
-      const { core } = open;
-      core.mark_doubt(question.at_ms);
-      return { partition, next_offset, found: check_core(core, question, stale_after_ms) };
-    });
+    return this.#in_cores(partitions, question.at_ms, (core) => check_core(core, question, stale_after_ms));
+  }
+
+  check_batch(question: BatchQuestion, partitions: number[]): PartitionBatch[] {
+    const { stale_after_ms } = this.#start;
+    return this.#in_cores(partitions, question.at_ms, (core) =>
+      check_batch_of_core(core, question, stale_after_ms),
+    );
   }
 
   check_hosts(question: HostsCheckQuestion): HostsPage {
@@ -257,6 +259,21 @@ export class Shard implements ShardWork {
   async close(): Promise<void> {
     for (const list of [...this.#lists.keys()]) this.cancel(list);
     await Promise.all([...this.#partitions.values()].map((partition) => partition.close()));
+  }
+
+  /** Of each partition; null where it is not served. Hosts in doubt at the instant are marked. */
+  #in_cores<Found>(
+    partitions: number[],
+    at_ms: number,
+    find: (core: Core) => Found,
+  ): { partition: number; next_offset: bigint; found: Found | null }[] {
+    return partitions.map((partition) => {
+      const open = this.#partitions.get(partition);
+      const next_offset = open?.log?.next_offset ?? 0n;
+      if (open === undefined || !open.serves) return { partition, next_offset, found: null };
+      open.core.mark_doubt(at_ms);
+      return { partition, next_offset, found: find(open.core) };
+    });
   }
 
   #partition(partition: number): Partition {

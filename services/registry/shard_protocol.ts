@@ -68,6 +68,27 @@ export interface CheckFound {
   uncertain: number;
 }
 
+/** Of a check of many candidates: outcomes in one core, without what those of the same words differ in. */
+export interface BatchFound {
+  /** What is said of hosts. */
+  words: OutcomeWords[];
+  /** By candidate, by words: hosts, and those of them that are too old to tell; null where no age is asked for. */
+  told: number[][];
+  aged: number[][] | null;
+  hosts: number;
+  stale: number;
+  uncertain: number;
+}
+
+export type OutcomeWords = Pick<CheckOutcome, "verdict" | "reason" | "warnings">;
+
+export interface PartitionBatch {
+  partition: number;
+  next_offset: bigint;
+  /** Null: the partition is broken. */
+  found: BatchFound | null;
+}
+
 export interface PartitionCheck {
   partition: number;
   next_offset: bigint;
@@ -113,6 +134,10 @@ export interface CheckQuestion {
   candidate: Candidate;
   at_ms: number;
   max_age_ms: number | null;
+}
+
+export interface BatchQuestion extends Omit<CheckQuestion, "candidate"> {
+  candidates: Candidate[];
 }
 
 export interface HostsCheckQuestion extends CheckQuestion {
@@ -172,6 +197,7 @@ export interface ShardOperations {
   pull(list: number): { items: HistoryEntry[]; done: boolean };
   cancel(list: number): void;
   check(question: CheckQuestion, partitions: number[]): PartitionCheck[];
+  check_batch(question: BatchQuestion, partitions: number[]): PartitionBatch[];
   check_hosts(question: HostsCheckQuestion): HostsPage;
   check_lines(question: HostsCheckQuestion): LinesPage;
   check_host(

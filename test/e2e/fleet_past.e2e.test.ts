@@ -1,7 +1,7 @@
 /** The fleet's past, asked of a real server: what check and fleet say as of any instant is what the plain model says. */
 import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
-import type { CheckAnswer, FleetRow, HostVerdict } from "#services/registry/answers.js";
+import type { BatchAnswer, CheckAnswer, FleetRow, HostVerdict } from "#services/registry/answers.js";
 import { configuration_model } from "../model/from_core.js";
 import { random_catalog, random_log } from "../model/random.js";
 import { configuration_key, fold_log } from "../model/registry.js";
@@ -101,6 +101,33 @@ describe("a fleet with a past", () => {
     }
     // The questions are about something.
     for (const [what, count] of Object.entries(seen)) expect(count, what).toBeGreaterThan(0);
+  });
+
+  test("counts many candidates at once as it counts each, also where hosts are too old to tell", async () => {
+    let answered = 0;
+    const ask_for = (request: object) =>
+      post(server, "/v1/checks", "application/json", JSON.stringify(request));
+    const of_past = questions.filter(({ as_of_ms }) => as_of_ms !== undefined);
+    for (const [i, { as_of_ms, known_at_ms }] of of_past.slice(0, 12).entries()) {
+      const instants = { as_of_ms, known_at_ms };
+      const given = { ...asked(instants), ...(i % 2 === 1 && { max_age: "1h" }) };
+      const patches = model.patches.filter((patch) => model.knows(patch, known_at_ms));
+      if (patches.length === 0) continue;
+      const answer = await ask_for({ patches, ...given });
+      expect(answer.status, answer.text).toBe(200);
+      const { checks, ...together } = JSON.parse(answer.text) as BatchAnswer;
+      expect(checks).toHaveLength(patches.length);
+      for (const [number, patch] of patches.entries()) {
+        const alone = JSON.parse((await ask_for({ patch, ...given })).text) as CheckAnswer;
+        expect(alone, `${patch} ${JSON.stringify(given)}`).toMatchObject({ ...checks[number], ...together });
+      }
+      answered++;
+      const unknown = model.patches.find((patch) => !model.knows(patch, known_at_ms));
+      if (unknown === undefined) continue;
+      const refused = await ask_for({ patches: [patches[0], unknown], ...given });
+      expect(problem_of(refused, 404).field).toBe("patches[1]");
+    }
+    expect(answered).toBeGreaterThan(5);
   });
 
   test("gives one host the verdict that the model gives it", async () => {

@@ -147,6 +147,11 @@ describe("with the same events", () => {
     await expect_same("/v1/checks", { patch, hosts: true, host_id: hosts[0] });
   });
 
+  test("a check of many says the same", async () => {
+    for (const instant of instants) await expect_same(`/v1/checks${query(instant)}`, { patches: PATCHES });
+    await expect_same("/v1/checks?max_age=26h", { patches: [...PATCHES, ...PATCHES] });
+  });
+
   test("each host is the same, its history and its states, too", async () => {
     expect(hosts.length).toBeGreaterThan(3);
     for (const host of hosts) {

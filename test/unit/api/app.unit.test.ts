@@ -6,6 +6,7 @@ import { decode_batch, encode_batch } from "#services/events/codec.js";
 import { event_from_json } from "#services/events/json.js";
 import { Problem } from "#services/events/problem.js";
 import {
+  AT,
   FakeRegistry,
   fleet_row,
   history_entry,
@@ -274,6 +275,38 @@ describe("checks", () => {
     ]);
   });
 
+  test("counts of many, in their order, with one instant and one position for all", async () => {
+    const { status, json } = await post(
+      "/v1/checks",
+      '{"patches":["kp-9@AB12","kp_1","kp_1"],"max_age":"26h"}',
+    );
+    const of = ({ candidate }: { candidate: unknown }) => candidate;
+    expect([status, json.checks.map(of), json.at, json.complete]).toEqual([
+      200,
+      [
+        { name: "kp_9", build_id: "ab12" },
+        { name: "kp_1", build_id: null },
+        { name: "kp_1", build_id: null },
+      ],
+      AT,
+      true,
+    ]);
+    expect(Object.keys(json.checks[0])).toEqual(["candidate", "hosts", "reasons", "warnings"]);
+    expect(registry.checks.map(({ options }) => options.max_age_ms)).toEqual(Array(3).fill(26 * 3_600_000));
+  });
+
+  test("a thousand names of the greatest length fit into a question, and no more do", async () => {
+    const patches = Array.from({ length: 1_000 }, (_, i) => {
+      const name = String(i).padStart(55, "0");
+      const escaped = [...name].map((digit) => `\\u00${digit.charCodeAt(0).toString(16)}`).join("");
+      return `"${escaped}@${"ab".repeat(64)}"`;
+    });
+    const { status, json } = await post("/v1/checks", `{"patches":[${patches}]}`);
+    expect([status, json.checks.length]).toEqual([200, 1_000]);
+    const more = await post("/v1/checks", `{"patches":[${patches},"one_more"]}`);
+    expect([more.status, more.json.field]).toEqual([400, "patches"]);
+  });
+
   test("hosts are paged under a filter, also when the host at the page's end has changed its verdict", async () => {
     const filter = { patch: "kp_9", hosts: true, verdicts: ["incompatible"], limit: 1 };
     const first = (await post("/v1/checks", JSON.stringify(filter))).json;
@@ -321,6 +354,13 @@ describe("checks", () => {
     ['{"patch":""}', "patch"],
     ['{"patch":"kp_9@xyz"}', "patch"],
     ['{"hosts":true}', "patch"],
+    ["{}", "patch"],
+    ['{"patches":[]}', "patches"],
+    ['{"patches":["kp_9"],"patch":"kp_9"}', "patches"],
+    ['{"patches":["kp_9"],"hosts":true}', "patches"],
+    ['{"patches":["kp_9","kp_1@xyz"]}', "patches[1]"],
+    ['{"patches":["kp_9",7]}', "patches[1]"],
+    ['{"patches":["kp_9"],"limit":7}', "limit"],
     ['{"patch":"kp_9","max_age":"soon"}', "max_age"],
     ['{"patch":"kp_9","verdicts":["ok"]}', "verdicts"],
     ['{"patch":"kp_9","hosts":true,"verdicts":["fine"]}', "verdicts[0]"],

@@ -5,6 +5,7 @@ import { Acknowledgement } from "#services/registry/acknowledgement.js";
 import type {
   Ack,
   At,
+  BatchAnswer,
   CheckAnswer,
   FleetRow,
   HistoryEntry,
@@ -166,6 +167,15 @@ export class FakeRegistry implements RegistryService {
       missing_partitions: this.broken_partitions.map(({ partition }) => partition),
       at: AT,
     };
+  }
+
+  async check_batch(candidates: readonly Candidate[], options: CheckOptions): Promise<BatchAnswer> {
+    const answers = await Promise.all(candidates.map((candidate) => this.check(candidate, options)));
+    const checks = answers.map(({ candidate, hosts, reasons, warnings }) => ({
+      ...{ candidate, hosts, reasons, warnings },
+    }));
+    const { complete, missing_partitions, at } = answers[0]!;
+    return { checks, complete, missing_partitions, at };
   }
 
   async *check_hosts(candidate: Candidate, options: HostCheckOptions): AsyncGenerator<HostVerdict> {
