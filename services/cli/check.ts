@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { shorten } from "../events/place.js";
 import { Problem } from "../events/problem.js";
-import { type CheckAnswer, type HostVerdict, VerdictName } from "../registry/answers.js";
+import { type BatchAnswer, type CheckAnswer, type HostVerdict, VerdictName } from "../registry/answers.js";
 import { ask_document, ask_lines } from "./ask.js";
 import {
   type Asking,
@@ -17,6 +17,7 @@ import type { Door } from "./door.js";
 import { type InstantOptions, instant_query, with_instants } from "./host.js";
 import { type PositionOptions, position_query, with_min_position } from "./min_position.js";
 import { while_waiting } from "./progress.js";
+import { batch_text, is_yes } from "./render/batch_text.js";
 import { check_text } from "./render/check_text.js";
 import { host_verdict_text, host_verdicts_text } from "./render/host_verdicts_text.js";
 
@@ -34,7 +35,10 @@ export function add_check_command(program: Command, session: Session): void {
   const command = program
     .command("check")
     .description("say which hosts' kernels would refuse a livepatch, on which state, held by which patch")
-    .argument("<patch>", "NAME: for each host the manifest of its kernel; NAME@BUILDID: exactly that one")
+    .argument(
+      "<patches...>",
+      "NAME: for each host the manifest of its kernel; NAME@BUILDID: exactly that one; several: a line for each",
+    )
     .option("--hosts", "a line for each host, below the answer")
     .addOption(new Option("--host <host>", "explain this one host").conflicts(["hosts", "verdict"]))
     .addOption(
@@ -43,8 +47,9 @@ export function add_check_command(program: Command, session: Session): void {
         .implies({ hosts: true }),
     )
     .option("--max-age <span>", "hosts not heard of for longer are unknown; such as 26h, 90m, 2d")
-    .action((patch: string, options: CheckOptions) =>
-      ask_and_end(session, options, false, (asking) => {
+    .action(([patch, ...others]: [string, ...string[]], options: CheckOptions) =>
+      ask_and_end(session, options, false, async (asking) => {
+        if (others.length > 0) return check_batch(asking, [patch, ...others], options);
         if (options.host !== undefined) return check_host(asking, patch, options.host, options);
         return check_fleet(asking, patch, options);
       }),
@@ -55,16 +60,32 @@ export function add_check_command(program: Command, session: Session): void {
       "check kp_9",
       "check kp_9@ab12 --max-age 2h --json",
       "check kp_9 --as-of 2026-03-01T12:00:00Z",
+      "check kp_9 kp_10 kp_11",
       "check kp_9 --verdict incompatible,unknown",
       "check kp_9 --host web-17",
     ],
     `
 Exit codes:
-  0  every host is ok or done
+  0  every host is ok or done, for every patch
   1  a host is not, or the answer is not complete
   2  the question could not be answered
 `,
   );
+}
+
+async function check_batch(asking: Asking, patches: string[], options: CheckOptions): Promise<ExitCode> {
+  const { door, terminal, paint, say, say_json } = asking;
+  const of_one = options.host !== undefined ? "--host" : options.hosts ? "--hosts" : null;
+  if (of_one !== null) throw new Problem("bad_input", `${of_one}: give one patch`, { field: "patch" });
+  const request = {
+    patches,
+    max_age: options.maxAge,
+    ...instant_query(options),
+    ...position_query(options),
+  };
+  const batch = await while_waiting(terminal, "judging the fleet", ask_check<BatchAnswer>(door, request));
+  await (options.json ? say_json(batch) : say(batch_text(batch, paint)));
+  return batch.complete && batch.checks.every(is_yes) ? 0 : 1;
 }
 
 async function check_fleet(asking: Asking, patch: string, options: CheckOptions): Promise<ExitCode> {

@@ -24,7 +24,8 @@ export function check_text(check: CheckAnswer, paint: Paint): string {
 }
 
 /** The first line must be true if it is the only one that is read. */
-function headline({ candidate, hosts, complete, missing_partitions }: CheckAnswer, paint: Paint): string {
+function headline(check: CheckAnswer, paint: Paint): string {
+  const { candidate, hosts } = check;
   const patch = reference(candidate);
   const refused = REFUSED.reduce((sum, verdict) => sum + hosts[verdict], 0);
   const parts = [
@@ -33,9 +34,7 @@ function headline({ candidate, hosts, complete, missing_partitions }: CheckAnswe
     ...(hosts.busy > 0 ? [`${refused + hosts.unknown > 0 ? "busy" : "BUSY"} on ${number(hosts.busy)}`] : []),
   ];
   const total = counted(hosts.total, "host");
-  const whole = complete
-    ? ""
-    : `${paint("red", "INCOMPLETE")}: partition${missing_partitions.length === 1 ? "" : "s"} ${missing_partitions.join(", ")} cannot answer; of the others: `;
+  const whole = incomplete(check, paint);
   if (hosts.total === 0)
     return `${whole}${paint("yellow", "no host is known")}: nothing to check ${patch} against`;
   if (parts.length === 0) {
@@ -45,14 +44,27 @@ function headline({ candidate, hosts, complete, missing_partitions }: CheckAnswe
   return `${whole}${paint(refused > 0 ? "red" : "yellow", parts[0]!)}${parts.length > 1 ? `, ${parts.slice(1).join(", ")}` : ""} of ${total}: ${patch}`;
 }
 
+/** What comes before an answer that is not whole. */
+export function incomplete(
+  { complete, missing_partitions }: Pick<CheckAnswer, "complete" | "missing_partitions">,
+  paint: Paint,
+): string {
+  if (complete) return "";
+  const partitions = `partition${missing_partitions.length === 1 ? "" : "s"} ${missing_partitions.join(", ")}`;
+  return `${paint("red", "INCOMPLETE")}: ${partitions} cannot answer; of the others: `;
+}
+
+/** Whatever patch it is about. */
+export function age_notes({ stale, uncertain }: CheckAnswer["hosts"]): string[] {
+  return [
+    ...(stale > 0 ? [`stale: ${counted(stale, "host")} not heard of for long; their verdicts are old`] : []),
+    ...(uncertain > 0 ? [`uncertain: ${counted(uncertain, "host")} may have changed unseen`] : []),
+  ];
+}
+
 function notes({ hosts, warnings }: CheckAnswer): string[] {
   return [
-    ...(hosts.stale > 0
-      ? [`stale: ${counted(hosts.stale, "host")} not heard of for long; their verdicts are old`]
-      : []),
-    ...(hosts.uncertain > 0
-      ? [`uncertain: ${counted(hosts.uncertain, "host")} may have changed unseen`]
-      : []),
+    ...age_notes(hosts),
     ...(warnings.forced > 0
       ? [`forced: ${counted(warnings.forced, "host")} had a transition forced since boot; load no more there`]
       : []),

@@ -216,6 +216,26 @@ describe("check", () => {
     expect([code, out.split(":")[0]]).toEqual([1, "INCOMPLETE"]);
   });
 
+  test("has a line for each of several patches, and is a yes only if all of them are", async () => {
+    const { code, out } = await klpstate(["check", "kp_9", "kp-10@ab12"]);
+    expect([code, out.split("\n").slice(0, 5)]).toEqual([
+      1,
+      [
+        "0 of 2 patches OK on all 4 hosts",
+        "",
+        "PATCH       OK  INCOMPATIBLE  UNKNOWN",
+        "kp_9         1             2        1",
+        "kp_10@ab12   1             2        1",
+      ],
+    ]);
+    registry.verdicts = [host_verdict("h0", "ok"), host_verdict("h1", "done")];
+    const json = await klpstate(["check", "kp_9", "kp_10", "--json"]);
+    expect([json.code, JSON.parse(json.out).checks.length]).toEqual([0, 2]);
+    registry.broken_partitions = [{ partition: 1, reason: "torn" }];
+    const broken = await klpstate(["check", "kp_9", "kp_10"]);
+    expect([broken.code, broken.out.split(":")[0]]).toEqual([1, "INCOMPLETE"]);
+  });
+
   test("lists hosts below the answer, or as lines of JSON", async () => {
     const { code, out } = await klpstate(["check", "kp_9", "--hosts", "--verdict", "incompatible"]);
     expect(code).toBe(1);
@@ -494,6 +514,8 @@ describe("how it speaks", () => {
     [["check"], "missing required argument"],
     [["check", "kp_9", "--verdict", "fine"], "incompatible"],
     [["check", "kp_9", "--verdict", "ok", "--host", "h1"], "cannot be used with"],
+    [["check", "kp_9", "kp_10", "--verdict", "ok"], "give one patch"],
+    [["check", "kp_9", "kp_10", "--host", "h1"], "give one patch"],
     [["serve", "--data", "x", "--partitions", "0"], "1 to 4096"],
     [["agent", "--output", "-", "--server", "http://x"], "cannot be used with"],
     [["agent", "--once", "--spool", "x"], "cannot be used with"],
