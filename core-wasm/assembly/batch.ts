@@ -7,16 +7,27 @@
 //   row of an installed patch = v128 conflicting | v128 of the same name
 //   record of a kernel        = u32 manifest of each candidate | u8 trait of each candidate
 //   class                     = key: kernel, flags and marks; what of a configuration the rules look at beyond the two masks
-import { AMBIGUOUS, built_for_other_kernel, catalog_name, manifest, MISSING, names, resolve_all, resolved } from "./catalog";
-import { begin_batch, by_configuration, fitting, page_for_outcomes, verdict_of } from "./check";
+import {
+  AMBIGUOUS,
+  built_for_other_kernel,
+  first_of_name,
+  manifest,
+  MISSING,
+  names,
+  next_of_name,
+  resolve_all,
+  resolved,
+} from "./catalog";
+import { begin_batch, by_configuration, fit, is_meant, page_for_outcomes, verdict_of } from "./check";
 import { BLOCK_SHIFT, ENTRIES, entries_of, GENERAL, heads_of, hosts_of_block, SHAPE_MASK } from "./columns";
 import { first_conflict } from "./compatibility";
 import { configuration_count, ENABLED, words_of } from "./configurations";
 import { configuration_of, effective_time, host, host_count, NONE } from "./hosts";
+import { home_slot, index_kernels, kernel_in, next_slot } from "./kernel_index";
 import { limit_bytes, room_bytes, take_pages } from "./memory";
 import { minute_of } from "./minutes";
 import { find_string } from "./strings";
-import { find, installed_count, installed_patch, kernel, kernel_count, page_for } from "./tables";
+import { find, installed_count, installed_patch, kernel_count, page_for } from "./tables";
 
 export const BATCH_MAX: u32 = 128;
 
@@ -35,7 +46,7 @@ const BARE: u32 = 4;
 const IN_TRANSITION: u32 = 8;
 const MARKS: u32 = 31;
 
-// By installed patch, then by kernel: u32 address of its row or record, 0: not made yet.
+// By installed patch, then by kernel: u32 address of its row, or of its record with traits; 0: not made yet.
 let places: usize = 0;
 let places_pages: u32 = 0;
 const ROW_SHIFT: u32 = 5;
@@ -47,7 +58,6 @@ const RECORDS_PER_PAGE_SHIFT: u32 = 16 - RECORD_SHIFT;
 /** Of more kernels candidates are checked one by one. */
 const RECORDS_MAX: u32 = 1 << 14;
 const record_pages: usize = memory.data(4 << (14 - (16 - 10)), 16);
-let record_count: u32 = 0;
 const TRAITS: usize = 4 * 128;
 
 // Traits: what of a candidate the rules look at, beyond its states.
@@ -118,12 +128,11 @@ function begin(): bool {
     tally = judged + JUDGED_BYTES;
     classes = tally + (CODES_MAX << TALLY_ROW_SHIFT);
   }
-  if (places == 0 || judged == 0 || !resolve_all()) return false;
+  if (places == 0 || judged == 0 || !resolve_all() || !find_manifests()) return false;
   memory.fill(places, 0, <usize>entries << 2);
   memory.fill(judged, 0, JUDGED_BYTES);
   for (let i: usize = 0; i < 1 << CLASSES_SHIFT; i++) store<u32>(classes + (i << CLASS_SHIFT), 0);
   row_count = 0;
-  record_count = 0;
   code_count = 0;
   is_failed = false;
   begin_batch();
@@ -169,23 +178,41 @@ function has_page(directory: usize, id: u32, per_page_shift: u32): bool {
   return load<u32>(directory + (<usize>(id >> per_page_shift) << 2)) != 0 || (has_spare() && page_for(directory, id, per_page_shift));
 }
 
-/** The candidates' manifests for a kernel; 0 where there is no room. */
-function record_of(id: u32): usize {
-  const place = places + (<usize>(installed_count + id) << 2);
+@inline
+function record_at(kernel: u32): usize {
+  const page = load<u32>(record_pages + (<usize>(kernel >> RECORDS_PER_PAGE_SHIFT) << 2));
+  return <usize>page + (<usize>(kernel & ((1 << RECORDS_PER_PAGE_SHIFT) - 1)) << RECORD_SHIFT);
+}
+
+/** The candidates' manifests for each kernel; false where there is no room. */
+function find_manifests(): bool {
+  if (kernel_count > RECORDS_MAX || !index_kernels()) return false;
+  for (let id: u32 = 0; id < kernel_count; id++) {
+    if (!has_page(record_pages, id, RECORDS_PER_PAGE_SHIFT)) return false;
+    for (let i: u32 = 0; i < candidate_count; i++) store<u32>(record_at(id) + (<usize>i << 2), MISSING);
+  }
+  for (let candidate: u32 = 0; candidate < candidate_count; candidate++) {
+    const wanted = asked + <usize>candidate * 12;
+    for (let i = first_of_name(load<u32>(wanted)); i != NONE; i = next_of_name(i)) {
+      if (!is_meant(i, load<u32>(wanted, 8) != 0, load<u32>(wanted, 4))) continue;
+      const built = manifest(i);
+      let slot = home_slot(built.release, built.arch);
+      while ((slot = next_slot(slot, built.release, built.arch)) != NONE) {
+        fit(record_at(kernel_in(slot)) + (<usize>candidate << 2), i);
+        slot++;
+      }
+    }
+  }
+  return true;
+}
+
+/** Of a kernel, with the candidates' traits. */
+function record_of(kernel: u32): usize {
+  const place = places + (<usize>(installed_count + kernel) << 2);
   const known = load<u32>(place);
   if (known != 0) return known;
-  if (record_count == RECORDS_MAX || !has_page(record_pages, record_count, RECORDS_PER_PAGE_SHIFT)) return 0;
-  const page = load<u32>(record_pages + (<usize>(record_count >> RECORDS_PER_PAGE_SHIFT) << 2));
-  const record = <usize>page + (<usize>(record_count & ((1 << RECORDS_PER_PAGE_SHIFT) - 1)) << RECORD_SHIFT);
-  record_count++;
-  const release = catalog_name(kernel(id).release);
-  const arch = catalog_name(kernel(id).arch);
-  for (let i: u32 = 0; i < candidate_count; i++) {
-    const wanted = asked + <usize>i * 12;
-    const fits = fitting(load<u32>(wanted), release, arch, load<u32>(wanted, 8) != 0, load<u32>(wanted, 4));
-    store<u32>(record + (<usize>i << 2), fits);
-    store<u8>(record + TRAITS + i, <u8>trait_of(fits));
-  }
+  const record = record_at(kernel);
+  for (let i: u32 = 0; i < candidate_count; i++) store<u8>(record + TRAITS + i, <u8>trait_of(candidate_of(record, i)));
   store<u32>(place, <u32>record);
   return record;
 }
@@ -208,7 +235,7 @@ function make_row(installed: u32): u32 {
   const patch = installed_patch(installed);
   // Every patch on a stack is one of the configuration's kernel.
   const record = record_of(patch.kernel);
-  if (record == 0 || !has_page(row_pages, row_count, ROWS_PER_PAGE_SHIFT)) return 0;
+  if (!has_page(row_pages, row_count, ROWS_PER_PAGE_SHIFT)) return 0;
   const page = load<u32>(row_pages + (<usize>(row_count >> ROWS_PER_PAGE_SHIFT) << 2));
   const row = <usize>page + (<usize>(row_count & ((1 << ROWS_PER_PAGE_SHIFT) - 1)) << ROW_SHIFT);
   row_count++;
@@ -324,10 +351,7 @@ function count_general(id: u32, head: u32, hosts_here: u32): void {
 function count_hosts(id: u32, head: u32, marks: u32, conflicting: v128, named: v128, hosts_here: u32): void {
   const key = IN_USE | ((head >> 5) << 4) | marks;
   let at = classes + (<usize>((key * 0x9e3779b1) >> (32 - CLASSES_SHIFT)) << CLASS_SHIFT);
-  if (load<u32>(at) != key) {
-    at = meet(key);
-    if (at == 0) return;
-  }
+  if (load<u32>(at) != key) at = meet(key);
   store<u32>(at, load<u32>(at, HOSTS) + hosts_here, HOSTS);
   if (v128.any_true(named)) {
     conflicting = v128.andnot(conflicting, named);
@@ -343,7 +367,7 @@ function count_hosts(id: u32, head: u32, marks: u32, conflicting: v128, named: v
   else for (let level: u32 = 0; hosts_here >> level != 0; level++) if ((hosts_here >> level) & 1) slice(at, conflicting, level);
 }
 
-/** A class that is not where it is looked for first; the one that is there gives up its place. 0: no room. */
+/** A class that is not where it is looked for first; the one that is there gives up its place. */
 function meet(key: u32): usize {
   const home = (key * 0x9e3779b1) >> (32 - CLASSES_SHIFT);
   let at: usize = 0;
@@ -353,10 +377,6 @@ function meet(key: u32): usize {
     if (load<u32>(at) == 0) break;
   }
   const record = record_of((key & ~IN_USE) >> 13);
-  if (record == 0) {
-    is_failed = true;
-    return 0;
-  }
   if (load<u32>(at) != 0) give_hosts(at);
   memory.fill(at, 0, 1 << CLASS_SHIFT);
   store<u32>(at, key);

@@ -37,9 +37,10 @@ import {
 import { NONE } from "./hosts";
 import { murmur64 } from "./hash";
 import { find_string } from "./strings";
+import { home_slot, index_kernels, kernel_in, next_slot, start_kernel_index } from "./kernel_index";
 import { take_directory, take_pages } from "./memory";
 import { begin_scan, scan, start_scan } from "./scan";
-import { find, installed_patch, kernel, kernel_count, page_for } from "./tables";
+import { find, installed_patch, kernel_count, page_for } from "./tables";
 
 // Verdicts in their order of precedence within a reason's group; services/core/codes.ts has the names.
 export const UNKNOWN: u32 = 0;
@@ -147,6 +148,7 @@ const draft: Outcome = changetype<Outcome>(memory.data(64, 8));
 export function start_check(): bool {
   pairs = 0;
   outcome_count = 0;
+  start_kernel_index();
   outcomes = take_pages(((OUTCOMES_MAX + 1) << OUTCOME_SHIFT) / 65536 + 1);
   outcome_index = take_pages(4);
   by_configuration = take_directory((1 << 26) >> BY_CONFIGURATION_PER_PAGE_SHIFT);
@@ -176,26 +178,34 @@ let candidate_build_id: u32 = 0;
 
 /** For each kernel, the manifest of the candidate that fits it. */
 function find_candidates(name: u32, build_asked: bool): bool {
+  if (!index_kernels()) return false;
   for (let id: u32 = 0; id < kernel_count; id++) {
     if (!page_for(candidates, id, CANDIDATES_PER_PAGE_SHIFT)) return false;
-    const release = catalog_name(kernel(id).release);
-    const arch = catalog_name(kernel(id).arch);
-    store<u32>(paged(candidates, id), fitting(name, release, arch, build_asked, candidate_build_id));
+    store<u32>(paged(candidates, id), NOT_BUILT_FOR);
+  }
+  for (let i = first_of_name(name); i != NONE; i = next_of_name(i)) {
+    if (!is_meant(i, build_asked, candidate_build_id)) continue;
+    const built = manifest(i);
+    let slot = home_slot(built.release, built.arch);
+    while ((slot = next_slot(slot, built.release, built.arch)) != NONE) {
+      fit(paged(candidates, kernel_in(slot)), i);
+      slot++;
+    }
   }
   return true;
 }
 
-/** The manifest that fits a kernel, all by the catalog's names; or one of the two above. */
-export function fitting(name: u32, release: u32, arch: u32, build_asked: bool, build_id: u32): u32 {
-  let fits = NOT_BUILT_FOR;
-  for (let i = first_of_name(name); i != NONE && release != 0; i = next_of_name(i)) {
-    const built = manifest(i);
-    if (built.withdrawn || built.release != release || built.arch != arch) continue;
-    // A build id that the catalog never saw is none of its manifests', also not of one without a build id.
-    if (build_asked && (build_id == 0 || built.build_id != build_id)) continue;
-    fits = fits == NOT_BUILT_FOR ? i : SEVERAL;
-  }
-  return fits;
+/** Whether a candidate means the manifest of its name. */
+export function is_meant(i: u32, build_asked: bool, build_id: u32): bool {
+  const built = manifest(i);
+  // A build id that the catalog never saw is none of its manifests', also not of one without a build id.
+  return !built.withdrawn && (!build_asked || (build_id != 0 && built.build_id == build_id));
+}
+
+/** Puts the manifest beside a kernel that it is built for. */
+@inline
+export function fit(at: usize, i: u32): void {
+  store<u32>(at, load<u32>(at) == NOT_BUILT_FOR ? i : SEVERAL);
 }
 
 // Row of each candidate manifest in `pairs`, found again by a short list: a candidate has few manifests.

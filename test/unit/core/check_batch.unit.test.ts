@@ -117,13 +117,16 @@ describe("candidates that are checked together", () => {
   test("hosts on more kernels than are kept at once, many or few on each configuration", () => {
     const random = numbers(7);
     const core = new_core();
+    const built = new Set<string>();
     const releases = Array.from({ length: 3_000 }, (_, i) => `6.12.${i}`);
     for (const kernel_release of releases) {
       const states = [{ id: 1n, version: random(3) }];
       core.put_manifest(manifest("p", { kernel_release, states }));
       for (let i = 0; i < 5; i++)
-        if (random(3) > 0)
+        if (random(3) > 0) {
+          built.add(`c${i} ${kernel_release}`);
           core.put_manifest(manifest(`c${i}`, { kernel_release, states: [{ id: 1n, version: i % 3 }] }));
+        }
     }
     const events = Array.from({ length: 60_000 }, (_, i) =>
       observed(`h${i}`, {
@@ -132,8 +135,15 @@ describe("candidates that are checked together", () => {
         stack: random(3) === 0 ? [] : ["p"],
       }),
     );
-    fold_log(core, log_of(events, 1000));
-    expect_as_one_by_one(core, ["c0", "c1", "c2", "c3", "c4", "p"]);
+    // Kernels come while candidates are looked up.
+    const records = log_of(events, 1000);
+    for (const some of [records.slice(0, 1), records.slice(1, 2), records.slice(2)]) {
+      fold_log(core, some);
+      expect_as_one_by_one(core, ["c0", "c1", "c2", "c3", "c4", "p"]);
+    }
+    const told = core.check_batch([{ name: "c4", build_id: new Uint8Array() }], null);
+    const elsewhere = events.filter(({ observed: seen }) => !built.has(`c4 ${seen!.kernel_release}`));
+    expect(by_words(told[0]!)["other_kernel null "]).toBe(elsewhere.length);
   });
 
   test("are checked one by one where memory has no room for more", () => {
