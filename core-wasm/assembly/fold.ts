@@ -2,7 +2,7 @@
 //
 // Staged, because a fleet does not fit into a cache: a block of events is decoded, then its index slots are read, then
 // its host records, then their ids, then it is applied. The reads of a stage do not depend on each other, so their cache
-// misses overlap (read_ahead.ts).
+// misses overlap (block_ahead.ts).
 import {
   apply_change,
   GAP_SEEN,
@@ -12,14 +12,13 @@ import {
   STALE,
   TWO_WRITERS,
 } from "./changes";
+import { BLOCK, read_block_ahead } from "./block_ahead";
 import { casts_doubt, mark_uncertain, take_losses } from "./losses";
-import { host_cell, pages_to_come } from "./columns";
+import { pages_to_come } from "./columns";
 import {
   close_configuration,
   configuration_count,
-  configurations_live,
   DISPUTED,
-  entry_place,
   GAP,
   join_configuration,
   leave_configuration,
@@ -32,13 +31,11 @@ import {
   set_lingering_count,
   set_stack_count,
   STACK_MAX,
-  words_of,
   worsen_knowledge,
 } from "./configurations";
 import {
   add_host,
   advance_effective_time,
-  column_at,
   configuration_of,
   effective_time,
   find_host_from,
@@ -49,18 +46,15 @@ import {
   host_slot,
   NO_POSITION,
   NONE,
-  seek_slot,
   set_configuration,
   set_stream_start,
   stream_start,
 } from "./hosts";
 import { installed_count, INSTALLED_MAX, kernel_count, KERNELS_MAX, NO_ROOM, strings } from "./tables";
 import { STRINGS_MAX } from "./strings";
-import { keep_transition, likely_transition, number_of_step, set_of, transition_in } from "./transitions";
+import { keep_transition, set_of, transition_in } from "./transitions";
 import { limit_bytes, PAGE_BYTES, room_bytes, take_pages } from "./memory";
 import { MINUTES_PAGE_BYTES } from "./minutes";
-import { slot_value } from "./hash_index";
-import { list_place, places, PLACES_MAX, read_places } from "./read_ahead";
 import { kept } from "./kept";
 import {
   APPLIED,
@@ -90,8 +84,6 @@ import {
   SAYS_UNREADABLE,
 } from "./record";
 
-/** Events that are staged together: enough to overlap misses, few enough for all that they need to stay near. */
-const BLOCK: u32 = PLACES_MAX / 3;
 /** Records are gathered until this many events wait. */
 const GATHER: u32 = 256;
 /** The index in its record takes the low bits of a position. */
@@ -413,84 +405,13 @@ function keep_as_of(into: usize, count: u32): u32 {
   return left;
 }
 
-@inline
-function event_at(i: u32): Event {
-  return changetype<Event>(events + <usize>i * EVENT_STRIDE);
-}
-
-/** Reads what the events of a block will need, one kind after the other: where each is, the one before it says. */
-function read_block_ahead(from: u32, to: u32): void {
-  let end = places;
-  for (let i = from; i < to; i++) {
-    const event = event_at(i);
-    event.slot = <u32>host_slot(event.tag);
-    end = list_place(end, event.slot);
-  }
-  read_places(end);
-  end = places;
-  for (let i = from; i < to; i++) {
-    const event = event_at(i);
-    // To the tag's own slot: a third of all hosts are not where their probe begins.
-    event.slot = <u32>seek_slot(event.slot, event.tag);
-    const value = slot_value(event.slot);
-    if (value == 0) continue;
-    end = list_place(end, changetype<usize>(host(value - 1)));
-    end = list_place(end, column_at(value - 1));
-  }
-  read_places(end);
-  end = places;
-  for (let i = from; i < to; i++) {
-    const event = event_at(i);
-    const value = slot_value(event.slot);
-    if (value == 0) continue;
-    // An id may lie in two cache lines.
-    const id: usize = host(value - 1).id;
-    end = list_place(end, id);
-    end = list_place(end, id + event.host_id_bytes);
-    event.step = number_of_step(event);
-  }
-  read_places(end);
-  if (configurations_live >= MANY_CONFIGURATIONS) read_configurations_ahead(from, to);
-}
-
-/** Where they are few, they are near anyway. */
-const MANY_CONFIGURATIONS: u32 = 2048;
-
-/** What a step leads from and to, by what the steps before led to. */
-function read_configurations_ahead(from: u32, to: u32): void {
-  let end = places;
-  for (let i = from; i < to; i++) {
-    const event = event_at(i);
-    const value = slot_value(event.slot);
-    if (value == 0) continue;
-    const before = configuration_of(value - 1);
-    end = list_place(end, entry_place(before));
-    end = list_place(end, host_cell(before));
-    if (event.step != 0) end = list_place(end, set_of(before, event));
-  }
-  read_places(end);
-  end = places;
-  for (let i = from; i < to; i++) {
-    const event = event_at(i);
-    const value = slot_value(event.slot);
-    if (value == 0 || event.step == 0) continue;
-    const before = configuration_of(value - 1);
-    const step = likely_transition(set_of(before, event), before, event);
-    if (step !== null) {
-      end = list_place(end, entry_place(step.after));
-      end = list_place(end, host_cell(step.after));
-    } else end = list_place(end, words_of(before));
-  }
-  read_places(end);
-}
-
 function apply_gathered(): void {
   for (let from: u32 = 0; from < gathered; from += BLOCK) {
     const to = min(from + BLOCK, gathered);
     const hosts_before = host_count;
-    read_block_ahead(from, to);
+    read_block_ahead(events + <usize>from * EVENT_STRIDE, to - from);
     for (let i = from; i < to; i++) {
-      const event = event_at(i);
+      const event = changetype<Event>(events + <usize>i * EVENT_STRIDE);
       // A host that came in this block may have split the segment that the slot was in.
       if (host_count != hosts_before) event.slot = <u32>host_slot(event.tag);
       if (mode != AS_OF || event.flags & COUNTS) apply(event);

@@ -10,20 +10,7 @@ import {
   read_code_counts,
   write_candidates,
 } from "./candidate_batch.js";
-import {
-  ANOMALIES,
-  type Anomaly,
-  EFFECTS,
-  KNOWLEDGE,
-  type Knowledge,
-  LIVEPATCHING,
-  names_of_bits,
-  PHASES,
-  type Phase,
-  REASONS,
-  VERDICTS,
-  WARNINGS,
-} from "./codes.js";
+import { ANOMALIES, type Anomaly, EFFECTS, names_of_bits } from "./codes.js";
 import type { CoreExports } from "./exports.js";
 import type {
   AgedHosts,
@@ -41,23 +28,17 @@ import type {
   PageRun,
   Position,
   Quarantined,
-  Reference,
-  Resolved,
-  StackEntry,
 } from "./facts.js";
 import { HOST_FACTS_BYTES, type HostList } from "./host_list.js";
 import { write_manifest } from "./manifest_bytes.js";
 import { address, CoreMemory } from "./module.js";
+import { CoreView, position_of } from "./view.js";
 
 export type * from "./facts.js";
 
 const NONE = 0xffffffff;
-const AMBIGUOUS = 0xfffffffe;
 const NO_POSITION = 0xffffffffffffffffn;
-const INDEX_BITS = 14n;
-const INDEX_MASK = (1n << INDEX_BITS) - 1n;
 const OUTCOME_BYTES = 40;
-const CHECK_OUTCOME_BYTES = 64;
 /** Of a bitmap: 8,192 hosts. */
 const BITMAP_BLOCK_BYTES = 1024;
 /** No minute is before the first. */
@@ -67,8 +48,6 @@ const ZERO_PAGE = new Uint8Array(PAGE_BYTES);
 /** 2^32 less a reserve, so that no address wraps. */
 export const MEMORY_BYTES_MAX = (65536 - 16) * PAGE_BYTES;
 
-/** U+FEFF at the beginning of a text is a part of it. */
-const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 const to_utf8 = new TextEncoder();
 
 export type FoldStatus = "folded" | "partition_full";
@@ -83,36 +62,23 @@ const CHAIN_FRAME_BYTES = 40;
 const CHAIN_RECORD_BYTES = 8;
 const CHAIN_ENTRY_BYTES = 16;
 
-function position_of(packed: bigint): Position | null {
-  if (packed === NO_POSITION) return null;
-  return { offset: packed >> INDEX_BITS, index: Number(packed & INDEX_MASK) };
-}
-
-/** Names of patches and kernels that a core has already decoded, at once. */
-const DECODED_NAMES_MAX = 4096;
-
 export class Core {
   #core: CoreExports;
   #memory: CoreMemory;
   #revision = 0;
-  /** By address: the core never frees one, and has each once. */
-  readonly #decoded_names = new Map<number, string>();
-  /** What checks told of lately: names on a stack by the configuration's serial, references by the installed patch. */
-  readonly #decoded_stacks = new Map<number, readonly string[]>();
-  readonly #decoded_references = new Map<number, Reference>();
+  readonly #view: CoreView;
 
   constructor(module: WebAssembly.Module, options: CoreOptions) {
     this.#core = new WebAssembly.Instance(module).exports as unknown as CoreExports;
     this.#memory = new CoreMemory(this.#core.memory);
+    this.#view = new CoreView(this.#core, this.#memory);
     this.restart(options);
   }
 
   /** Forgets everything, for another history. */
   restart(options: CoreOptions): void {
     this.#revision++;
-    this.#decoded_names.clear();
-    this.#decoded_stacks.clear();
-    this.#decoded_references.clear();
+    this.#view.clear();
     const pages = Math.floor((options.memory_bytes_max ?? MEMORY_BYTES_MAX) / PAGE_BYTES);
     const { partition, partitions, seed } = options;
     if (!this.#core.start(partition ?? NONE, partitions, pages, seed ?? 0n)) {
@@ -390,18 +356,7 @@ export class Core {
   }
 
   host(host: number): HostFacts {
-    this.#core.view_host(host);
-    const at = address(this.#core.view());
-    const view = this.#memory.view;
-    return {
-      stream: view.getBigUint64(at, true),
-      effective_time_ms: Number(view.getBigUint64(at + 8, true)),
-      position: position_of(view.getBigUint64(at + 16, true))!,
-      sequence: view.getUint32(at + 32, true),
-      configuration: view.getUint32(at + 36, true),
-      host_id: this.#text(at + 40)!,
-      knowledge: KNOWLEDGE[view.getUint32(at + 48, true)] as Knowledge,
-    };
+    return this.#view.host(host);
   }
 
   get configuration_count(): number {
@@ -414,45 +369,7 @@ export class Core {
   }
 
   configuration(configuration: number): Configuration {
-    if (!this.#core.view_configuration(configuration)) throw new Error("no memory to resolve references");
-    const at = address(this.#core.view());
-    const view = this.#memory.view;
-    const flags = view.getUint32(at + 16, true);
-    const stack_count = view.getUint32(at + 24, true);
-    const lingering_count = view.getUint32(at + 28, true);
-    const stack: StackEntry[] = [];
-    for (let entry = at + 64; stack.length < stack_count; entry += 32) {
-      stack.push({
-        name: this.#name(entry) ?? "",
-        build_id: this.#build_id(entry + 8),
-        phase: PHASES[view.getUint32(entry + 16, true)] as Phase,
-        manifest: resolved(view.getUint32(entry + 24, true)),
-        built_for_other_kernel: view.getUint32(entry + 28, true) !== 0,
-      });
-    }
-    const lingering: Configuration["lingering"] = [];
-    for (let entry = at + 64 + stack_count * 32; lingering.length < lingering_count; entry += 32) {
-      lingering.push({
-        name: this.#name(entry) ?? "",
-        build_id: this.#build_id(entry + 8),
-        pinned: view.getUint32(entry + 16, true) !== 0,
-      });
-    }
-    return {
-      kernel_release: this.#name(at),
-      arch: this.#name(at + 8),
-      livepatching: LIVEPATCHING[flags & 3] ?? null,
-      policy: {
-        modules_disabled: (flags & 4) !== 0,
-        signature_required: (flags & 8) !== 0,
-        ftrace_off: (flags & 16) !== 0,
-      },
-      forced: (flags & 32) !== 0,
-      knowledge: KNOWLEDGE[flags >>> 6] as Knowledge,
-      stack,
-      lingering,
-      hosts: view.getUint32(at + 20, true),
-    };
+    return this.#view.configuration(configuration);
   }
 
   /** Hosts last heard of before the minute (since 1970). */
@@ -516,7 +433,7 @@ export class Core {
     input.set(build_id, name_bytes.length);
     const count = this.#core.check(name_bytes.length, build_id.length) >>> 0;
     if (count === NONE) throw new Error("no memory for the check");
-    return Array.from({ length: count }, (_, i) => this.#check_outcome(i));
+    return Array.from({ length: count }, (_, i) => this.#view.check_outcome(i));
   }
 
   /**
@@ -555,7 +472,7 @@ export class Core {
   age_check(minute: number): CheckOutcome[] {
     this.#place_outcomes();
     this.#core.check_age(as_minute(minute));
-    return Array.from({ length: this.#core.check_outcome_count() }, (_, i) => this.#check_outcome(i));
+    return Array.from({ length: this.#core.check_outcome_count() }, (_, i) => this.#view.check_outcome(i));
   }
 
   /** What is found of hosts is by their configurations, which a check alone only counts. */
@@ -626,100 +543,6 @@ export class Core {
     }
     return bits;
   }
-
-  #check_outcome(i: number): CheckOutcome {
-    const at = address(this.#core.check_outcome_at()) + i * CHECK_OUTCOME_BYTES;
-    const view = this.#memory.view;
-    const bits = view.getUint8(at + 3);
-    const subject = view.getUint32(at + 4, true);
-    const sample = view.getUint32(at + 28, true);
-    const holder = bits & 1 ? this.#reference(subject) : null;
-    return {
-      verdict: VERDICTS[view.getUint8(at)]!,
-      reason: REASONS[view.getUint8(at + 1)] ?? null,
-      warnings: names_of_bits(view.getUint8(at + 2), WARNINGS),
-      conflict: holder && {
-        state: view.getBigUint64(at + 8, true),
-        holder,
-        held: view.getUint32(at + 16, true),
-        offered: bits & 2 ? view.getUint32(at + 20, true) : null,
-        transient: (bits & 4) !== 0,
-        first: (bits & 8) !== 0,
-      },
-      unresolved: bits & 16 ? this.#unresolved(subject) : bits & 32 ? "candidate" : null,
-      replaces: sample === NONE ? null : bits & 64 ? this.#stack_names(sample) : [],
-      hosts: view.getUint32(at + 32, true),
-      aged: view.getUint32(at + 36, true),
-    };
-  }
-
-  /** Names only: a check tells of as many stacks as there are outcomes, and mostly of the same as the one before. */
-  #stack_names(configuration: number): readonly string[] {
-    const serial = this.#core.serial_of(configuration) >>> 0;
-    const known = this.#decoded_stacks.get(serial);
-    if (known !== undefined && serial !== 0) return known;
-    if (!this.#core.view_configuration(configuration)) throw new Error("no memory to resolve references");
-    const at = address(this.#core.view());
-    const count = this.#memory.view.getUint32(at + 24, true);
-    const names = Array.from({ length: count }, (_, i) => this.#text(at + 64 + i * 32) ?? "");
-    if (this.#decoded_stacks.size >= DECODED_NAMES_MAX) this.#decoded_stacks.clear();
-    this.#decoded_stacks.set(serial, names);
-    return names;
-  }
-
-  /** The core never frees an installed patch. */
-  #reference(installed: number): Reference {
-    const known = this.#decoded_references.get(installed);
-    if (known !== undefined) return known;
-    const { name, build_id } = this.#installed(installed);
-    if (this.#decoded_references.size >= DECODED_NAMES_MAX) this.#decoded_references.clear();
-    this.#decoded_references.set(installed, { name, build_id });
-    return { name, build_id };
-  }
-
-  #unresolved(installed: number): Exclude<CheckOutcome["unresolved"], "candidate" | null> {
-    const { name, build_id, manifest } = this.#installed(installed);
-    return { name, build_id, manifest: typeof manifest === "number" ? "states_unknown" : manifest };
-  }
-
-  #installed(installed: number): Reference & { manifest: Resolved } {
-    this.#core.view_installed(installed);
-    const at = address(this.#core.view());
-    return {
-      name: this.#name(at) ?? "",
-      build_id: this.#build_id(at + 8),
-      manifest: resolved(this.#memory.view.getUint32(at + 24, true)),
-    };
-  }
-
-  #build_id(at: number): string | null {
-    const { buffer, byteOffset, length } = this.#bytes(at);
-    return length === 0 ? null : Buffer.from(buffer, byteOffset, length).toString("hex");
-  }
-
-  #bytes(at: number): Uint8Array<ArrayBuffer> {
-    const view = this.#memory.view;
-    return this.#memory.bytes(view.getUint32(at, true), view.getUint32(at + 4, true));
-  }
-
-  /** As `#text`, of a string that the core interned. */
-  #name(at: number): string | null {
-    const { view } = this.#memory;
-    if (view.getUint32(at + 4, true) === 0) return null;
-    const pointer = view.getUint32(at, true);
-    const known = this.#decoded_names.get(pointer);
-    if (known !== undefined) return known;
-    const name = this.#text(at)!;
-    if (this.#decoded_names.size === DECODED_NAMES_MAX) this.#decoded_names.clear();
-    this.#decoded_names.set(pointer, name);
-    return name;
-  }
-
-  /** Null: not known. */
-  #text(at: number): string | null {
-    const bytes = this.#bytes(at);
-    return bytes.length === 0 ? null : utf8.decode(bytes);
-  }
 }
 
 /** As the core has the minutes of hosts. */
@@ -730,8 +553,4 @@ function as_minute(minute: number): number {
 function folded(status: number): FoldStatus {
   if (status === 2) throw new Error("the core was given bytes that are no frame");
   return status === 0 ? "folded" : "partition_full";
-}
-
-function resolved(manifest: number): Resolved {
-  return manifest === NONE ? "missing" : manifest === AMBIGUOUS ? "ambiguous" : manifest;
 }

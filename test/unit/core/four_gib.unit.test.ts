@@ -127,7 +127,7 @@ describe("a core of 4 GiB", { timeout: 600_000 }, () => {
       expect(core.stopped_at).toBe(core.next_offset);
       expect_right(core, moved);
     }
-    expect(core.memory_used_bytes).toBeGreaterThan(MEMORY_BYTES_MAX - 2 ** 23);
+    expect(core.memory_used_bytes).toBeGreaterThan(MEMORY_BYTES_MAX - 2 ** 25);
     expect(core.memory_used_bytes).toBeLessThanOrEqual(MEMORY_BYTES_MAX);
   });
 });

@@ -84,7 +84,7 @@ describe("a partition near its limit", () => {
     for (const count of [100, 1]) {
       while ((await append(newcomers(stored, count))) === "stored") stored += count;
     }
-    expect(await append([observed("n", { stack: ["kp_1"] })])).toBe("partition_full");
+    expect(await append(newcomers(stored, 1))).toBe("partition_full");
     const [first] = newcomers(0, 1);
     expect(await append([observed(first!.host_id!, { stack: ["kp_1"], sequence: 2 })])).toBe("stored");
     await expect_whole(stored);
