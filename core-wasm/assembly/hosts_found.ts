@@ -1,14 +1,14 @@
 // After a check: which hosts have an outcome that is wanted, as a list or as a bitmap. Those last heard of before
 // `aged_minute` are `unknown: stale`, whatever their outcome: of them `aged_wanted` says whether they are. Minute 0: none.
 import { by_configuration, outcome_of_configuration, paged } from "./check";
-import { BLOCK_SHIFT } from "./columns";
-import { configuration_count, words_of } from "./configurations";
-import { gather } from "./gather";
+import { BLOCK_SHIFT, heads_of } from "./columns";
+import { configuration_count } from "./configurations";
+import { gather_bytes } from "./gather";
 import { column_block, configuration_of, host_count, HOSTS_PER_BLOCK, minute_of_host } from "./hosts";
 import { four_aged } from "./hosts_aged";
 import { take_pages } from "./memory";
 
-// By configuration: 1 where its outcome is wanted. Read four bytes at a time.
+// By configuration: the highest bit where its outcome is wanted.
 let wanted_configurations: usize = 0;
 let wanted_pages: u32 = 0;
 
@@ -46,7 +46,7 @@ export function put_hosts_page(
 
 /** Takes over which outcomes are wanted, a byte each, 0 or 1; false where there is no room. */
 export function want_outcomes(wanted: usize): bool {
-  const pages = (configuration_count + 4 + 65535) >> 16;
+  const pages = (configuration_count + 65535) >> 16;
   if (wanted_pages < pages) {
     const taken = max(pages, 2 * wanted_pages);
     wanted_configurations = take_pages(taken);
@@ -55,19 +55,15 @@ export function want_outcomes(wanted: usize): bool {
   }
   for (let from: u32 = 0; from < configuration_count; from += 1 << BLOCK_SHIFT) {
     const placed = paged(by_configuration, from);
+    const heads = heads_of(from >> BLOCK_SHIFT);
     const to = min(configuration_count, from + (1 << BLOCK_SHIFT));
     for (let id = from; id < to; id++) {
-      const is_there = words_of(id) != 0;
+      const is_there = load<u32>(heads + (<usize>(id - from) << 2)) != 0;
       const is_wanted = is_there ? load<u8>(wanted + load<u32>(placed + (<usize>(id - from) << 2))) : 0;
-      store<u8>(wanted_configurations + id, is_wanted);
+      store<u8>(wanted_configurations + id, is_wanted << 7);
     }
   }
   return true;
-}
-
-@inline
-function four(configurations: v128): u32 {
-  return <u32>i32x4.bitmask(i32x4.shl(gather(wanted_configurations, configurations), 31));
 }
 
 /**
@@ -84,7 +80,7 @@ export function put_hosts_bitmap(block: u32, aged_minute: u32, aged_wanted: bool
   const of_aged: u32 = aged_wanted ? 255 : 0;
   for (let byte: u32 = 0; byte < bytes; byte++) {
     const at = column + (<usize>byte << 6);
-    let bits = four(v128.load(at)) | (four(v128.load(at, 16)) << 4);
+    let bits = <u32>i8x16.bitmask(gather_bytes(wanted_configurations, at));
     if (aged_minute != 0) {
       const aged = <u32>i32x4.bitmask(four_aged(at, minutes)) | (<u32>i32x4.bitmask(four_aged(at + 16, minutes)) << 4);
       bits = (bits & ~aged) | (of_aged & aged);
