@@ -1,12 +1,13 @@
 /** `npm run bench`: runs the figures that are named, or all, and prints them with the machine that they are of. */
-import { readFileSync, writeFileSync } from "node:fs";
-import { cpus, release, tmpdir, totalmem } from "node:os";
+import { writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { parseArgs } from "node:util";
 import { agent_figures } from "./agent.js";
 import { append_figures, append_one_figures } from "./append.js";
 import { check_figure } from "./check.js";
 import { BATCH_FIGURES, batch_figures } from "./check_batch.js";
 import { file_system_of } from "./directory.js";
+import { line_of } from "./figure_line.js";
 import { FOLD_FIGURES, fold_figures } from "./fold.js";
 import { HISTORY_FIGURES, history_figure } from "./history.js";
 import { HOSTILE_FIGURES, hostile_figures } from "./hostile_check.js";
@@ -16,9 +17,11 @@ import { KAFKA_FIGURES, kafka_figures } from "./kafka/kafka_figures.js";
 import { MAX_AGE_FIGURES, max_age_figures } from "./max_age.js";
 import type { Figure } from "./measure.js";
 import { MEMORY_FIGURES, memory_figures } from "./memory.js";
+import { page_of, read_run } from "./page.js";
 import { past_figures } from "./past.js";
 import { REPLAY_FIGURES, replay_figures } from "./replay.js";
 import { RESTART_FIGURES, restart_figures } from "./restart.js";
+import { begin_run, machine_line, this_machine, write_facts } from "./run_facts.js";
 import { keep_ratios, smoke_figures, worse_ratios } from "./smoke.js";
 
 const ON_DISK = ["append", "append-one", "ingest", "past"];
@@ -45,27 +48,6 @@ function positive(name: string, text: string): number {
   return value;
 }
 
-function machine(): string {
-  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
-  const processors = cpus();
-  const memory_gib = (totalmem() / 2 ** 30).toFixed(0);
-  return (
-    `${processors[0]?.model.trim() ?? "unknown processor"}, ${processors.length} cores, ${memory_gib} GiB, ` +
-    `Linux ${release()}, node ${process.versions.node}, klpstate ${version}`
-  );
-}
-
-function short(value: number): string {
-  if (value >= 1e6) return `${(value / 1e6).toFixed(2)}M`;
-  return value.toFixed(value < 10 ? 2 : 1);
-}
-
-function line_of({ name, unit, median, min, max, runs, against }: Figure, name_width: number): string {
-  const ratios = Object.entries(against).map(([peer, ratio]) => `${ratio.toFixed(2)} of ${peer}`);
-  const range = `min ${short(min)}  max ${short(max)}  runs ${runs}`;
-  return [name.padEnd(name_width), short(median).padStart(8), unit.padEnd(9), range, ...ratios].join("  ");
-}
-
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -74,10 +56,22 @@ const { values, positionals } = parseArgs({
     directory: { type: "string", default: tmpdir() },
     profile: { type: "string" },
     json: { type: "string" },
+    results: { type: "string" },
     smoke: { type: "boolean", default: false },
     keep: { type: "boolean", default: false },
   },
 });
+function write_page(page: string): void {
+  if (values.results === undefined) process.stdout.write(page);
+  else writeFileSync(values.results, page);
+}
+
+if (positionals[0] === "page") {
+  const paths = positionals.slice(1);
+  if (paths.length === 0) throw new Error("page: name the files that --json wrote");
+  write_page(page_of(paths.map(read_run)));
+  process.exit();
+}
 const named = positionals.flatMap((name) => (name === "kafka" ? KAFKA_FIGURES : [name]));
 const known = [...FIGURES, ...KAFKA_FIGURES];
 const unknown = named.filter((name) => !known.includes(name));
@@ -86,7 +80,7 @@ const hosts = positive("hosts", values.hosts);
 const events = positive("events", values.events);
 const wanted = new Set(named.length > 0 ? named : FIGURES);
 
-console.log(machine());
+console.log(machine_line(this_machine()));
 if (values.smoke) {
   const measured = await smoke_figures();
   const width = Math.max(...measured.map(({ name }) => name.length));
@@ -100,6 +94,7 @@ console.log(`${hosts} hosts, ${events} events`);
 if ([...ON_DISK, ...KAFKA_FIGURES].some((name) => wanted.has(name))) {
   console.log(`${values.directory} is on ${file_system_of(values.directory)}`);
 }
+const end_run = begin_run({ hosts, events, directory: values.directory });
 const figures: Figure[] = [];
 if (FOLD_FIGURES.some((name) => wanted.has(name))) {
   const folded = await fold_figures(hosts, events);
@@ -144,4 +139,9 @@ if (KAFKA_FIGURES.some((name) => wanted.has(name))) {
 }
 const name_width = Math.max(16, ...figures.map(({ name }) => name.length));
 for (const figure of figures) console.log(line_of(figure, name_width));
-if (values.json !== undefined) writeFileSync(values.json, JSON.stringify(figures, null, 2) + "\n");
+const facts = end_run();
+if (values.json !== undefined) {
+  writeFileSync(values.json, JSON.stringify(figures, null, 2) + "\n");
+  write_facts(values.json, facts);
+}
+if (values.results !== undefined) write_page(page_of([{ facts, figures }]));
