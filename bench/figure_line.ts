@@ -1,4 +1,4 @@
-/** Figures as people read them: a line on a terminal, and the numbers in it. */
+/** Figures as people read them: a line on a terminal, a table of Markdown, and the numbers in both. */
 import type { Figure } from "./measure.js";
 
 export function short(value: number): string {
@@ -28,4 +28,15 @@ export function count_of(count: number): string {
     if (count >= size && count % (size / 10) === 0) return `${count / size}${name}`;
   }
   return count.toLocaleString("en");
+}
+
+/** Formatted as biome does; `right`: columns of numbers. */
+export function table(head: string[], rows: string[][], right: readonly number[] = []): string {
+  const widths = head.map((name, i) => Math.max(name.length, ...rows.map((row) => row[i]!.length)));
+  const line = (cells: string[]) =>
+    `| ${cells.map((cell, i) => (right.includes(i) ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!))).join(" | ")} |`;
+  const rule = widths.map((width, i) =>
+    right.includes(i) ? `${"-".repeat(width - 1)}:` : "-".repeat(width),
+  );
+  return [line(head), `| ${rule.join(" | ")} |`, ...rows.map(line), ""].join("\n");
 }

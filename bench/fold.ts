@@ -41,13 +41,23 @@ function must_agree(core: Core, floor_facts: string[]): void {
   throw new Error(`the core and the C floor differ: ${facts[differing]} / ${floor_facts[differing]}`);
 }
 
-export async function fold_figures(hosts: number, event_count: number): Promise<Figure[]> {
-  const fleet = new Fleet(hosts);
-  const baseline = fleet.baseline();
-  const events = fleet.events(event_count);
-  const churning = new Fleet(hosts, "churning");
-  const churn_baseline = churning.baseline();
-  const churn = churning.events(event_count);
+interface FoldData {
+  baseline: Pieces;
+  events: Pieces;
+}
+
+function data_of(fleet: Fleet, event_count: number): FoldData {
+  return { baseline: fleet.baseline(), events: fleet.events(event_count) };
+}
+
+/** Those of the figures that are wanted, and what they are measured against. */
+export async function fold_figures(
+  hosts: number,
+  event_count: number,
+  wanted: ReadonlySet<string>,
+): Promise<Figure[]> {
+  const { baseline, events } = data_of(new Fleet(hosts), event_count);
+  const churn = wanted.has("fold-churn") ? data_of(new Fleet(hosts, "churning"), event_count) : null;
   const core = new Core(load_core_module(), { partition: 0, partitions: 1 });
   const floor: FoldFloor | null = start_fold_floor(hosts, baseline, events);
 
@@ -62,7 +72,7 @@ export async function fold_figures(hosts: number, event_count: number): Promise<
     }
     for (let i = 0; i < RUNS; i++) {
       runs.push(run_core(core, baseline, events));
-      churn_runs.push(run_core(core, churn_baseline, churn));
+      if (churn) churn_runs.push(run_core(core, churn.baseline, churn.events));
       if (floor) floor_runs.push(await floor.run());
     }
   } finally {
@@ -80,12 +90,16 @@ export async function fold_figures(hosts: number, event_count: number): Promise<
     );
   const core_fold = of("fold", runs, "events", events);
   const core_new = of("fold-new-hosts", runs, "new_hosts", baseline);
-  const core_churn = of("fold-churn", churn_runs, "events", churn);
-  core_churn.against.fold = speed_against(
-    churn_runs.map((run) => run.events),
-    runs.map((run) => run.events),
-  );
-  if (!floor) return [core_fold, core_new, core_churn];
+  const figures = [core_fold, core_new];
+  if (churn) {
+    const core_churn = of("fold-churn", churn_runs, "events", churn.events);
+    core_churn.against.fold = speed_against(
+      churn_runs.map((run) => run.events),
+      runs.map((run) => run.events),
+    );
+    figures.push(core_churn);
+  }
+  if (!floor) return figures;
   for (const [figure, part] of [
     [core_fold, "events"],
     [core_new, "new_hosts"],
@@ -95,5 +109,5 @@ export async function fold_figures(hosts: number, event_count: number): Promise<
       floor_runs.map((run) => run[part]),
     );
   }
-  return [core_fold, core_new, core_churn, of("fold-c", floor_runs, "events", events)];
+  return [...figures, of("fold-c", floor_runs, "events", events)];
 }

@@ -1,6 +1,6 @@
 /**
  * Hostile data, D2: every host has a configuration of its own, a stack of five patches of one state each, from 64 states
- * in 16 versions.
+ * in 16 versions. What a patch's manifest says of it can be more: so many states, of so many ids.
  */
 import type { Core, CoreManifest } from "../services/core/core.js";
 import { ARCH, field, frame_writer, START_MS, stack_entry, text, varint } from "./data.js";
@@ -17,6 +17,18 @@ const HEADER_BYTES = 4;
 const BYTES = 2;
 const VARINT = 0;
 
+/** What manifests declare of each installed patch. */
+export interface Declared {
+  states: number;
+  /** Ids in use: a multiple of STATES, at least `states`. */
+  ids: number;
+}
+const ONE_STATE: Declared = { states: 1, ids: STATES };
+/** From an id of a manifest to its next: of no power of two a divisor, so that none comes twice. */
+const ID_STEP = 37;
+/** Below what any candidate offers: refused is a host for the same state as where that is the only one. */
+const HARMLESS_VERSIONS = 13;
+
 /** A candidate by the version that it offers of each state; 0: it lacks the state. */
 export interface HostileCandidate {
   name: string;
@@ -24,23 +36,43 @@ export interface HostileCandidate {
   offered: number[];
 }
 
-/** Of each about half of the hosts are refused. */
-export const HOSTILE_CANDIDATES: readonly HostileCandidate[] = [
-  {
-    name: "livepatch_over",
-    replace: false,
-    offered: Array.from({ length: STATES }, (_, i) => (i % 8 === 3 ? 0 : 14)),
-  },
-  {
-    name: "livepatch_instead",
-    replace: true,
-    offered: Array.from({ length: STATES }, (_, i) => (i % 32 === 7 ? 0 : 15)),
-  },
-];
+/**
+ * Of each about half of the hosts are refused. One that replaces knows every id where patches have several: what it
+ * lacked would be in nearly every stack.
+ */
+export function hostile_candidates({ states, ids }: Declared): HostileCandidate[] {
+  const offered = (version_of: (id: number) => number) =>
+    Array.from({ length: ids }, (_, i) => version_of(i));
+  return [
+    { name: "livepatch_over", replace: false, offered: offered((i) => (i % 8 === 3 ? 0 : 14)) },
+    {
+      name: "livepatch_instead",
+      replace: true,
+      offered: offered((i) => (states === 1 && i % 32 === 7 ? 0 : 15)),
+    },
+  ];
+}
+
+export const HOSTILE_CANDIDATES: readonly HostileCandidate[] = hostile_candidates(ONE_STATE);
 
 export const name_of = (state: number, version: number) => `livepatch_s${state}_v${version}`;
 
-export function hostile_manifests(): CoreManifest[] {
+/**
+ * The states, from id 0 on, of an installed patch as `hostile_stacks` packs it: its own comes last, so that nobody who
+ * goes through them is done early.
+ */
+export function declared_states(packed: number, { states, ids }: Declared): [id: number, version: number][] {
+  const [state, version] = [packed >> 8, packed & 255];
+  const ids_a_state = ids / STATES;
+  const own = state * ids_a_state + ((version - 1) % ids_a_state);
+  const others = Array.from({ length: states - 1 }, (_, i): [number, number] => [
+    (own + (i + 1) * ID_STEP) % ids,
+    1 + ((version + i) % HARMLESS_VERSIONS),
+  ]);
+  return [...others, [own, version]];
+}
+
+export function hostile_manifests(declared = ONE_STATE): CoreManifest[] {
   const manifest = (
     name: string,
     replace: boolean,
@@ -48,17 +80,17 @@ export function hostile_manifests(): CoreManifest[] {
   ): CoreManifest => ({
     ...{ name, kernel_release: RELEASE, arch: ARCH, build_id: new Uint8Array(0), replace },
     ...{ states_unknown: false, irreversible: false, signed: false },
-    states: states.map(([id, version]) => ({ id: BigInt(id), version })),
+    states: states.map(([id, version]) => ({ id: BigInt(id + 1), version })),
   });
   const installed = Array.from({ length: STATES * VERSIONS }, (_, i) => {
-    const [state, version] = [1 + Math.floor(i / VERSIONS), 1 + (i % VERSIONS)];
-    return manifest(name_of(state, version), false, [[state, version]]);
+    const [state, version] = [Math.floor(i / VERSIONS), 1 + (i % VERSIONS)];
+    return manifest(name_of(1 + state, version), false, declared_states((state << 8) | version, declared));
   });
-  const candidates = HOSTILE_CANDIDATES.map(({ name, replace, offered }) =>
+  const candidates = hostile_candidates(declared).map(({ name, replace, offered }) =>
     manifest(
       name,
       replace,
-      offered.flatMap((version, i) => (version === 0 ? [] : [[1 + i, version] as [number, number]])),
+      offered.flatMap((version, id) => (version === 0 ? [] : [[id, version] as [number, number]])),
     ),
   );
   return [...installed, ...candidates];

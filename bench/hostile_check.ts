@@ -28,12 +28,12 @@ type FloorName = (typeof FLOORS)[number];
 /** Each takes five seconds where there are ten million hosts. */
 const LIST_RUNS = 2;
 
-interface Floors {
+export interface Floors {
   run(name: FloorName | "column", candidate: HostileCandidate): Promise<{ run: Run; refused: number }>;
   end(): Promise<void>;
 }
 
-function start_floors(stacks: readonly Uint16Array[]): Floors | null {
+export function start_floors(stacks: readonly Uint16Array[]): Floors | null {
   const program: NativeProgram | null = start_native("check", (directory) => {
     const path = join(directory, "stacks");
     writeFileSync(path, "");
@@ -51,31 +51,34 @@ function start_floors(stacks: readonly Uint16Array[]): Floors | null {
   };
 }
 
-function refused_by(core: Core, name: string): number {
+export function refused_by(core: Core, name: string): number {
   return core
     .check(name, NO_BUILD_ID)
     .reduce((sum, { verdict, hosts }) => (verdict === "incompatible" ? sum + hosts : sum), 0);
 }
 
-function bits_in(bytes: Uint8Array): number {
+export function bits_in(bytes: Uint8Array): number {
   let count = 0;
   for (let byte of bytes) for (; byte !== 0; byte &= byte - 1) count++;
   return count;
 }
 
 /** Of the last check. */
-function refused_bitmap(core: Core, name: string): () => Uint8Array {
+export function refused_bitmap(core: Core, name: string): () => Uint8Array {
   const wanted = core.check(name, NO_BUILD_ID).map(({ verdict }) => verdict === "incompatible");
   core.hosts_bitmap(wanted);
   return () => core.hosts_bitmap(wanted);
 }
 
-function must_be(what: string, found: number, wanted: number): void {
+export function must_be(what: string, found: number, wanted: number): void {
   if (found !== wanted) throw new Error(`${what}: ${found} hosts are refused, and not ${wanted}`);
 }
 
 /** The rule in JavaScript over a Map, from a state's id to what is offered. */
-function plain_refused(stacks: readonly Uint16Array[], { replace, offered }: HostileCandidate): number {
+export function plain_refused(
+  stacks: readonly Uint16Array[],
+  { replace, offered }: HostileCandidate,
+): number {
   const versions = new Map(
     offered.flatMap((version, state): [number, number][] => (version === 0 ? [] : [[state, version]])),
   );

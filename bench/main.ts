@@ -1,6 +1,7 @@
 /** `npm run bench`: runs the figures that are named, or all, and prints them with the machine that they are of. */
 import { writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
+import { dirname, relative } from "node:path";
 import { parseArgs } from "node:util";
 import { agent_figures } from "./agent.js";
 import { append_figures, append_one_figures } from "./append.js";
@@ -9,6 +10,8 @@ import { BATCH_FIGURES, batch_figures } from "./check_batch.js";
 import { file_system_of } from "./directory.js";
 import { line_of } from "./figure_line.js";
 import { FOLD_FIGURES, fold_figures } from "./fold.js";
+import { growth_figures } from "./growth.js";
+import { growth_plot_of, growth_text_of } from "./growth_table.js";
 import { HISTORY_FIGURES, history_figure } from "./history.js";
 import { HOSTILE_FIGURES, hostile_figures } from "./hostile_check.js";
 import { HOSTS_LIST_FIGURES, hosts_list_figures } from "./hosts_list.js";
@@ -17,7 +20,7 @@ import { KAFKA_FIGURES, kafka_figures } from "./kafka/kafka_figures.js";
 import { MAX_AGE_FIGURES, max_age_figures } from "./max_age.js";
 import type { Figure } from "./measure.js";
 import { MEMORY_FIGURES, memory_figures } from "./memory.js";
-import { page_of, read_run } from "./page.js";
+import { type MeasuredRun, page_of, read_run } from "./page.js";
 import { past_figures } from "./past.js";
 import { REPLAY_FIGURES, replay_figures } from "./replay.js";
 import { RESTART_FIGURES, restart_figures } from "./restart.js";
@@ -39,6 +42,7 @@ const FIGURES = [
   ...HISTORY_FIGURES,
   ...ON_DISK,
   "agent",
+  "growth",
 ];
 
 function positive(name: string, text: string): number {
@@ -57,19 +61,35 @@ const { values, positionals } = parseArgs({
     profile: { type: "string" },
     json: { type: "string" },
     results: { type: "string" },
+    svg: { type: "string" },
     smoke: { type: "boolean", default: false },
     keep: { type: "boolean", default: false },
   },
 });
-function write_page(page: string): void {
-  if (values.results === undefined) process.stdout.write(page);
-  else writeFileSync(values.results, page);
+function write_plot(path: string, figures: readonly Figure[]): void {
+  const plot = growth_plot_of(figures);
+  if (plot === null) throw new Error("--svg: no figures of growth are here");
+  writeFileSync(path, plot);
+}
+
+/** The page, and the plot that it shows. */
+function write_page(runs: readonly MeasuredRun[]): void {
+  const { results, svg } = values;
+  if (svg !== undefined) {
+    write_plot(
+      svg,
+      runs.flatMap((run) => run.figures),
+    );
+  }
+  const page = page_of(runs, svg && relative(dirname(results ?? ""), svg));
+  if (results === undefined) process.stdout.write(page);
+  else writeFileSync(results, page);
 }
 
 if (positionals[0] === "page") {
   const paths = positionals.slice(1);
   if (paths.length === 0) throw new Error("page: name the files that --json wrote");
-  write_page(page_of(paths.map(read_run)));
+  write_page(paths.map(read_run));
   process.exit();
 }
 const named = positionals.flatMap((name) => (name === "kafka" ? KAFKA_FIGURES : [name]));
@@ -97,7 +117,7 @@ if ([...ON_DISK, ...KAFKA_FIGURES].some((name) => wanted.has(name))) {
 const end_run = begin_run({ hosts, events, directory: values.directory });
 const figures: Figure[] = [];
 if (FOLD_FIGURES.some((name) => wanted.has(name))) {
-  const folded = await fold_figures(hosts, events);
+  const folded = await fold_figures(hosts, events, wanted);
   if (!folded.some((figure) => figure.name === "fold-c")) console.log("fold-c: no gcc here, so no ratio");
   figures.push(...folded.filter((figure) => wanted.has(figure.name)));
 }
@@ -122,11 +142,11 @@ if (wanted.has("ingest")) {
 }
 if (wanted.has("past")) figures.push(...(await past_figures(values.directory, hosts, 2 * events)));
 if (RESTART_FIGURES.some((name) => wanted.has(name))) {
-  const started = await restart_figures(hosts);
-  figures.push(...started.filter((figure) => wanted.has(figure.name)));
+  figures.push(...(await restart_figures(hosts, wanted)));
 }
 if (wanted.has("history-one")) figures.push(await history_figure(2 * events));
 if (wanted.has("agent")) figures.push(...(await agent_figures()));
+if (wanted.has("growth")) figures.push(...(await growth_figures(hosts, events)));
 if (KAFKA_FIGURES.some((name) => wanted.has(name))) {
   figures.push(
     ...(await kafka_figures(
@@ -139,9 +159,12 @@ if (KAFKA_FIGURES.some((name) => wanted.has(name))) {
 }
 const name_width = Math.max(16, ...figures.map(({ name }) => name.length));
 for (const figure of figures) console.log(line_of(figure, name_width));
+const growth = growth_text_of(figures);
+if (growth !== null) console.log(`\n${growth}`);
 const facts = end_run();
 if (values.json !== undefined) {
   writeFileSync(values.json, JSON.stringify(figures, null, 2) + "\n");
   write_facts(values.json, facts);
 }
-if (values.results !== undefined) write_page(page_of([{ facts, figures }]));
+if (values.results !== undefined) write_page([{ facts, figures }]);
+else if (values.svg !== undefined) write_plot(values.svg, figures);

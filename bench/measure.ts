@@ -47,6 +47,23 @@ export async function timed_until(work: () => Promise<unknown>): Promise<Run> {
   return end();
 }
 
+/** One call is too short for the clock, and for the processor to settle. */
+const REPEATED_SECONDS = 0.01;
+
+/** For short work: runs of so many calls as take long enough, each with the times of one call. */
+export function repeated(work: () => unknown): () => Run {
+  const run = (calls: number) =>
+    timed(() => {
+      for (let call = 0; call < calls; call++) work();
+    });
+  let calls = 1;
+  while (run(calls).seconds < REPEATED_SECONDS) calls *= 2;
+  return () => {
+    const { seconds, cpu_seconds } = run(calls);
+    return { seconds: seconds / calls, cpu_seconds: cpu_seconds / calls };
+  };
+}
+
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = sorted.length >> 1;

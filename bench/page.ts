@@ -3,7 +3,8 @@
  * with its facts beside it. What is wanted stands in front, met or not, and whatever was not measured is said.
  */
 import { readFileSync } from "node:fs";
-import { count_of, ratios_of, short } from "./figure_line.js";
+import { count_of, ratios_of, short, table } from "./figure_line.js";
+import { growth_text_of } from "./growth_table.js";
 import type { Figure } from "./measure.js";
 import { type Machine, type RunFacts, read_facts } from "./run_facts.js";
 import { is_large_enough, margin_of, TARGETS, type Target, value_for } from "./targets.js";
@@ -29,17 +30,6 @@ export function read_run(json_path: string): MeasuredRun {
   return { facts: read_facts(json_path), figures: JSON.parse(readFileSync(json_path, "utf8")) as Figure[] };
 }
 
-/** Numbers to the right, as biome and people like them. */
-function table(head: string[], rows: string[][], right: readonly number[] = []): string {
-  const widths = head.map((name, i) => Math.max(name.length, ...rows.map((row) => row[i]!.length)));
-  const line = (cells: string[]) =>
-    `| ${cells.map((cell, i) => (right.includes(i) ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!))).join(" | ")} |`;
-  const rule = widths.map((width, i) =>
-    right.includes(i) ? `${"-".repeat(width - 1)}:` : "-".repeat(width),
-  );
-  return [line(head), `| ${rule.join(" | ")} |`, ...rows.map(line), ""].join("\n");
-}
-
 function wanted_text({ peer, unit, at_least, at_most }: Target): string {
   const limit = at_least !== undefined ? `at least ${short(at_least)}` : `at most ${short(at_most!)}`;
   return peer === undefined ? `${limit} ${unit}` : `${limit} of ${peer}`;
@@ -63,7 +53,7 @@ function verdict(target: Target, value: number, facts: RunFacts): string {
 function judged_by(target: Target, runs: readonly MeasuredRun[]) {
   const measured = runs.flatMap(({ facts, figures }) => {
     const figure = figures.find(({ name }) => name === target.figure);
-    const value = figure && value_for(target, figure);
+    const value = figure && value_for(target, figure, figures);
     return figure && value !== undefined ? [{ facts, figure, value }] : [];
   });
   return measured.findLast(({ facts }) => is_large_enough(target, facts)) ?? measured.at(-1);
@@ -97,7 +87,7 @@ function run_section({ facts, figures }: MeasuredRun, machine_is_said: boolean):
   const rows = figures.map((figure) => {
     const targets = TARGETS.filter((target) => target.figure === figure.name);
     const wanted = targets.map((target) => {
-      const value = value_for(target, figure);
+      const value = value_for(target, figure, figures);
       const found = value === undefined ? "not measured" : verdict(target, value, facts);
       return `${wanted_text(target)}: ${found}`;
     });
@@ -135,7 +125,14 @@ function machine_text(machine: Machine): string {
   return table(["what", "of these figures"], rows);
 }
 
-export function page_of(runs: readonly MeasuredRun[]): string {
+function growth_section(runs: readonly MeasuredRun[], plot: string | undefined): string[] {
+  const growth = growth_text_of(runs.flatMap(({ figures }) => figures));
+  if (growth === null) return [];
+  return ["## Growth\n", ...(plot === undefined ? [] : [`![Growth](${plot})\n`]), growth];
+}
+
+/** `plot`: where the picture of growth is, as seen from the page. */
+export function page_of(runs: readonly MeasuredRun[], plot?: string): string {
   const machine = runs[0]!.facts.machine;
   const is_the_first = (other: Machine) => JSON.stringify(other) === JSON.stringify(machine);
   return [
@@ -143,6 +140,7 @@ export function page_of(runs: readonly MeasuredRun[]): string {
     "Written by `npm run bench`; bench/README.md says what each figure is.\n",
     machine_text(machine),
     wanted_section(runs),
+    ...growth_section(runs, plot),
     ...runs.map((run) => run_section(run, is_the_first(run.facts.machine))),
     "## How to read them\n",
     CAVEATS,

@@ -66,7 +66,7 @@ async function start_figure(name: string, place: RegistryPlace, hosts: number): 
   return figure;
 }
 
-export async function restart_figures(hosts: number): Promise<Figure[]> {
+export async function restart_figures(hosts: number, wanted: ReadonlySet<string>): Promise<Figure[]> {
   const directory = mkdtempSync(join(tmpdir(), "klpstate-bench-"));
   try {
     const place = place_of(join(directory, "nothing"));
@@ -77,12 +77,15 @@ export async function restart_figures(hosts: number): Promise<Figure[]> {
     // What is behind the snapshot then begins a segment, so that the floor can read it whole.
     partition.serving_log().end_segment();
     await partition.close();
+    const figures: Figure[] = [];
+    if (wanted.has("restart")) figures.push(await start_figure("restart", place, hosts));
+    if (!wanted.has("restart-64MiB")) return figures;
     const behind = place_of(copy_of(place.directory, "behind"));
     const more = await open_partition(behind);
     more.serving_log().end_segment();
     await append_pieces(more, fleet.events(Math.ceil(SNAPSHOT_AFTER_BYTES_DEFAULT / EVENT_BYTES)));
     await more.close();
-    return [await start_figure("restart", place, hosts), await start_figure("restart-64MiB", behind, hosts)];
+    return [...figures, await start_figure("restart-64MiB", behind, hosts)];
   } finally {
     rmSync(directory, { recursive: true });
   }

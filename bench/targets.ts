@@ -34,7 +34,7 @@ export const TARGETS: readonly Target[] = [
   { figure: "bitmap", peer: "column-read", at_most: 4, hosts: 10 * MILLION },
   ...HOSTILE,
   { figure: "hosts-list", unit: "hosts/s", at_least: 5 * MILLION, hosts: 10 * MILLION },
-  { figure: "check-batch", peer: "100 checks", at_most: 1, hosts: 10 * MILLION },
+  { figure: "check-batch", peer: "check-one-by-one", at_most: 1, hosts: 10 * MILLION },
   { figure: "max-age", peer: "bitmap", at_most: 2, hosts: 10 * MILLION },
   { figure: "memory", unit: "B/host", at_most: 112, hosts: 10 * MILLION },
   { figure: "memory-peak", peer: "memory", at_most: 1.3, hosts: 10 * MILLION },
@@ -49,9 +49,11 @@ export const TARGETS: readonly Target[] = [
   { figure: "disk", unit: "of the events", at_most: 1.35 },
 ];
 
-/** The number that a target speaks of; undefined: the figure has no such peer here. */
-export function value_for({ peer }: Target, figure: Figure): number | undefined {
-  return peer === undefined ? figure.median : figure.against[peer];
+/** The number that a target speaks of; undefined: the figure has no such peer in its run. */
+export function value_for({ peer }: Target, figure: Figure, run: readonly Figure[]): number | undefined {
+  if (peer === undefined) return figure.median;
+  const other = run.find(({ name }) => name === peer);
+  return figure.against[peer] ?? (other && figure.median / other.median);
 }
 
 /** How many times better than wanted; below 1 it falls short. */
