@@ -21,7 +21,8 @@ interface Ack {
   hosts: { host_id: string }[];
 }
 
-async function send_all(
+/** The batches of each sender, one after the other; all senders at once. */
+export async function send_all(
   server: RunningServer,
   senders: Sender[],
   path: string,

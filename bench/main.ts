@@ -7,6 +7,7 @@ import { agent_figures } from "./agent.js";
 import { append_figures, append_one_figures } from "./append.js";
 import { check_figure } from "./check.js";
 import { BATCH_FIGURES, batch_figures } from "./check_batch.js";
+import { check_http_figures } from "./check_http.js";
 import { file_system_of } from "./directory.js";
 import { line_of } from "./figure_line.js";
 import { FOLD_FIGURES, fold_figures } from "./fold.js";
@@ -27,7 +28,7 @@ import { RESTART_FIGURES, restart_figures } from "./restart.js";
 import { begin_run, machine_line, this_machine, write_facts } from "./run_facts.js";
 import { keep_ratios, smoke_figures, worse_ratios } from "./smoke.js";
 
-const ON_DISK = ["append", "append-one", "ingest", "past"];
+const ON_DISK = ["append", "append-one", "ingest", "check-http", "past"];
 /** What runs where nothing is named: Kafka's figures need Java and an hour. */
 const FIGURES = [
   ...FOLD_FIGURES,
@@ -140,6 +141,8 @@ if (wanted.has("append-one")) figures.push(...(await append_one_figures(values.d
 if (wanted.has("ingest")) {
   figures.push(...(await ingest_figures(values.directory, hosts, Math.ceil(events / 5), values.profile)));
 }
+if (wanted.has("check-http"))
+  figures.push(...(await check_http_figures(values.directory, hosts, values.profile)));
 if (wanted.has("past")) figures.push(...(await past_figures(values.directory, hosts, 2 * events)));
 if (RESTART_FIGURES.some((name) => wanted.has(name))) {
   figures.push(...(await restart_figures(hosts, wanted)));

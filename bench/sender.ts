@@ -55,16 +55,29 @@ export class Sender {
   }
 
   /** Resolves with the answer's body, or with nothing unless it is kept. Rejects where the status is not 200. */
-  post(path: string, body: Uint8Array, keeps_body: boolean): Promise<Buffer> {
+  post(
+    path: string,
+    body: Uint8Array,
+    keeps_body: boolean,
+    media_type = "application/x-protobuf",
+  ): Promise<Buffer> {
+    const head = `POST ${path}`;
+    const fields = `content-type: ${media_type}\r\ncontent-length: ${body.length}\r\n`;
+    return this.#ask(head, fields, body, keeps_body);
+  }
+
+  /** As `post`; the body is not kept. */
+  async get(path: string): Promise<void> {
+    await this.#ask(`GET ${path}`, "", null, false);
+  }
+
+  #ask(head: string, fields: string, body: Uint8Array | null, keeps_body: boolean): Promise<Buffer> {
     const answer = new Promise<Buffer>((resolve, reject) => {
       this.#awaited = { left: null, status: 0, kept: [], keeps_body, resolve, reject };
     });
     this.#socket.cork();
-    this.#socket.write(
-      `POST ${path} HTTP/1.1\r\nhost: ${this.#host}\r\ncontent-type: application/x-protobuf\r\n` +
-        `content-length: ${body.length}${HEAD_END}`,
-    );
-    this.#socket.write(body);
+    this.#socket.write(`${head} HTTP/1.1\r\nhost: ${this.#host}\r\n${fields}\r\n`);
+    if (body !== null) this.#socket.write(body);
     this.#socket.uncork();
     return answer;
   }
