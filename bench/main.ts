@@ -13,7 +13,7 @@ import { line_of } from "./figure_line.js";
 import { FOLD_FIGURES, fold_figures } from "./fold.js";
 import { growth_figures } from "./growth.js";
 import { growth_plot_of, growth_text_of } from "./growth_table.js";
-import { HISTORY_FIGURES, history_figure } from "./history.js";
+import { HISTORY_FIGURES, history_figures } from "./history.js";
 import { HOSTILE_FIGURES, hostile_figures } from "./hostile_check.js";
 import { HOSTS_LIST_FIGURES, hosts_list_figures } from "./hosts_list.js";
 import { ingest_figures } from "./ingest.js";
@@ -28,7 +28,7 @@ import { RESTART_FIGURES, restart_figures } from "./restart.js";
 import { begin_run, machine_line, this_machine, write_facts } from "./run_facts.js";
 import { keep_ratios, smoke_figures, worse_ratios } from "./smoke.js";
 
-const ON_DISK = ["append", "append-one", "ingest", "check-http", "past"];
+const ON_DISK = ["append", "append-one", "ingest", "check-http", "past", ...HISTORY_FIGURES];
 /** What runs where nothing is named: Kafka's figures need Java and an hour. */
 const FIGURES = [
   ...FOLD_FIGURES,
@@ -40,7 +40,6 @@ const FIGURES = [
   ...MEMORY_FIGURES,
   ...REPLAY_FIGURES,
   ...RESTART_FIGURES,
-  ...HISTORY_FIGURES,
   ...ON_DISK,
   "agent",
   "growth",
@@ -147,7 +146,9 @@ if (wanted.has("past")) figures.push(...(await past_figures(values.directory, ho
 if (RESTART_FIGURES.some((name) => wanted.has(name))) {
   figures.push(...(await restart_figures(hosts, wanted)));
 }
-if (wanted.has("history-one")) figures.push(await history_figure(2 * events));
+if (HISTORY_FIGURES.some((name) => wanted.has(name))) {
+  figures.push(...(await history_figures(values.directory, 2 * events, wanted)));
+}
 if (wanted.has("agent")) figures.push(...(await agent_figures()));
 if (wanted.has("growth")) figures.push(...(await growth_figures(hosts, events)));
 if (KAFKA_FIGURES.some((name) => wanted.has(name))) {
