@@ -26,6 +26,18 @@ const HOSTILE = ["check-hostile-over", "check-hostile-replacing"].flatMap((figur
   { figure, peer: "check-duckdb", at_most: 1 / 15, hosts: 10 * MILLION },
 ]);
 
+/** Counts and bitmap, by what share of the hosts is too old. */
+const MAX_AGE = ["counts", "bitmap"].flatMap((what) =>
+  ["none", "tenth", "half"].map(
+    (share): Target => ({
+      figure: `max-age-${what}-${share}`,
+      peer: "bitmap",
+      at_most: 2,
+      hosts: 10 * MILLION,
+    }),
+  ),
+);
+
 export const TARGETS: readonly Target[] = [
   { figure: "fold", peer: "fold-c", at_least: 0.9, hosts: MILLION },
   { figure: "fold-churn", peer: "fold", at_least: 0.6, hosts: MILLION },
@@ -35,7 +47,8 @@ export const TARGETS: readonly Target[] = [
   ...HOSTILE,
   { figure: "hosts-list", unit: "hosts/s", at_least: 5 * MILLION, hosts: 10 * MILLION },
   { figure: "check-batch", peer: "check-one-by-one", at_most: 1, hosts: 10 * MILLION },
-  { figure: "max-age", peer: "bitmap", at_most: 2, hosts: 10 * MILLION },
+  { figure: "check-batch-hostile", peer: "check-one-by-one", at_most: 1, hosts: 10 * MILLION },
+  ...MAX_AGE,
   { figure: "memory", unit: "B/host", at_most: 112, hosts: 10 * MILLION },
   { figure: "memory-peak", peer: "memory", at_most: 1.3, hosts: 10 * MILLION },
   { figure: "growth-pause", unit: "ms", at_most: 20, hosts: 10 * MILLION },
