@@ -47,6 +47,7 @@ const PHASES = ["", "enabling", "enabled", "disabling"];
 
 /** By hand, so that it reads latin1 and whole numbers only: protobufjs took twice as long for the same objects. */
 class Decoder {
+  readonly #names = new Map<string, string>();
   #bytes: Buffer = Buffer.alloc(0);
   #at = 0;
 
@@ -94,8 +95,8 @@ class Decoder {
     while (this.#at < end) {
       const tag = this.#varint();
       const field = tag >>> 3;
-      if (field === 1) observed.release = this.#text();
-      else if (field === 2) observed.arch = this.#text();
+      if (field === 1) observed.release = this.#name();
+      else if (field === 2) observed.arch = this.#name();
       else if (field === 6) observed.stack.push(this.#named(this.#end()));
       else if (field === 7) observed.lingering.push(this.#named(this.#end()).name);
       else if ((tag & 7) === 2) this.#at = this.#end();
@@ -111,7 +112,7 @@ class Decoder {
       if (this.#varint() >>> 3 === 1) {
         this.#varint();
         this.#varint();
-        entry.name = this.#text();
+        entry.name = this.#name();
       } else entry.phase = this.#varint();
     }
     return entry;
@@ -134,6 +135,15 @@ class Decoder {
   #end(): number {
     const length = this.#varint();
     return this.#at + length;
+  }
+
+  /** The same text is one string: hosts share few, and equal ones are then the same place in memory. */
+  #name(): string {
+    const text = this.#text();
+    const known = this.#names.get(text);
+    if (known !== undefined) return known;
+    this.#names.set(text, text);
+    return text;
   }
 
   #text(): string {
