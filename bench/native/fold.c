@@ -635,7 +635,7 @@ static u32 add_host(const Event *event, u64 time) {
   ids[ids_at] = (u8)event->host_id_length;
   memcpy(ids + ids_at + 1, event->host_id, event->host_id_length);
   host->id = ids_at;
-  ids_at += (event->host_id_length + 4) & ~3u;
+  ids_at += event->host_id_length + 1;
   host->position = ~(u64)0;
   host->effective_low = (u32)time;
   host->effective_high = (u16)(time >> 32);
