@@ -11,6 +11,7 @@ import { node_disk } from "../services/log/node_disk.js";
 import type { LogPosition } from "../services/log/segment.js";
 import { keep_snapshots } from "../services/registry/keep.js";
 import { RETENTION_DEFAULT } from "../services/registry/keeper.js";
+import { summed } from "../services/registry/outcome_words.js";
 import { Partition } from "../services/registry/partition.js";
 import { core_options, type RegistryPlace } from "../services/registry/partition_place.js";
 import { PastThreads } from "../services/registry/past_threads.js";
@@ -107,11 +108,11 @@ function check_past(
 /** What an answer says, whatever the order of its outcomes. */
 function facts_of(found: CheckFound[]): string {
   return JSON.stringify(
-    found.map(({ outcomes, hosts, stale, uncertain }) => [
-      hosts,
-      stale,
-      uncertain,
-      outcomes.map(({ verdict, reason, hosts: count }) => `${verdict} ${reason} ${count}`).sort(),
+    found.map((each) => [
+      each.hosts,
+      each.stale,
+      each.uncertain,
+      [...summed([each])].map(({ words, hosts }) => `${words.verdict} ${words.reason} ${hosts}`).sort(),
     ]),
   );
 }

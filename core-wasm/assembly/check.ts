@@ -139,7 +139,7 @@ const CANDIDATES_PER_PAGE_SHIFT: u32 = 14;
 
 // First conflicts of (candidate, installed manifest) pairs, + 2; 0: not looked at yet. Rows by the candidate's order
 // of appearance; beyond the room, or without memory for it, a conflict is looked for again each time.
-const PAIRS_MAX: u32 = 1 << 22;
+const PAIRS_MAX: u32 = 1 << 20;
 let pairs: usize = 0;
 let rows: u32 = 0;
 

@@ -2,6 +2,7 @@
 import type { Catalog } from "../catalog/catalog.js";
 import { Problem } from "../events/problem.js";
 import type { LocalPartitions } from "../registry/local_partitions.js";
+import { own_words } from "../registry/outcome_words.js";
 import type { ReplayedPartition } from "../registry/service.js";
 import type { Operation, PartitionStatus } from "../registry/shard_protocol.js";
 import { type Answerable, of_all, of_some } from "./answerable.js";
@@ -50,7 +51,12 @@ export class PeerDoor {
     this.#work = {
       ask: (role, partition, operation, given) => this.#ask(local, role, partition, operation, given),
       check: (role, partitions, question, past) =>
-        of_some(node, partitions, role, (asked) => local.check(question, past, asked)),
+        of_some(node, partitions, role, async (asked) =>
+          (await local.check(question, past, asked)).map((check) => ({
+            ...check,
+            found: check.found && own_words(check.found),
+          })),
+        ),
       check_batch: (role, partitions, question, past) =>
         of_some(node, partitions, role, (asked) => local.check_batch(question, past, asked)),
       fleet: (role, partitions, past) => of_some(node, partitions, role, (asked) => local.fleet(past, asked)),

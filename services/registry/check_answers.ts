@@ -1,8 +1,9 @@
 /** What partitions found out about a candidate, put together: sums, and groups that say the same. */
 import type { CheckOutcome } from "../core/core.js";
 import type { BatchAnswer, CheckAnswer, Conflict, HostVerdict, VerdictName } from "./answers.js";
+import { summed } from "./outcome_words.js";
 import type { Candidate } from "./service.js";
-import type { HostOutcome, OutcomeWords, PartitionBatch, PartitionCheck } from "./shard_protocol.js";
+import type { HostOutcome, PartitionBatch, PartitionCheck, VerdictWords } from "./shard_protocol.js";
 
 /** Rows of one list in an answer; the longest lists are cut, the most hosts first. */
 const ROWS_MAX = 1000;
@@ -89,7 +90,7 @@ class Counts {
   }
 
   /** How many of the hosts have the verdict: the aged ones are stale. */
-  add_outcome({ verdict, reason, warnings }: OutcomeWords, hosts: number, aged: number): number {
+  add_outcome({ verdict, reason, warnings }: VerdictWords, hosts: number, aged: number): number {
     this.#count("unknown", "stale", aged);
     if (warnings.includes("built_for_other_kernel")) this.warnings.built_for_other_kernel += aged;
     const rest = hosts - aged;
@@ -123,18 +124,16 @@ export function check_answer(candidate: Candidate, partitions: PartitionCheck[])
   const conflicts = new Groups<Conflict>();
   const replaces = new Groups<{ patches: string[] }>();
   const unresolved = new Groups<Unresolved>();
-  for (const { found } of partitions) {
-    if (found === null) continue;
-    counts.add_partition(found);
-    for (const outcome of found.outcomes) {
-      const rest = counts.add_outcome(outcome, outcome.hosts, outcome.aged);
-      if (rest === 0) continue;
-      const conflict = conflict_of(outcome);
-      if (conflict) conflicts.add(conflict, rest);
-      if (outcome.replaces?.length) replaces.add({ patches: [...outcome.replaces] }, rest);
-      const missing = unresolved_of(outcome.unresolved, candidate);
-      if (missing) unresolved.add(missing, rest);
-    }
+  const found = partitions.flatMap(({ found }) => found ?? []);
+  for (const of_partition of found) counts.add_partition(of_partition);
+  for (const { words, hosts, aged } of summed(found)) {
+    const rest = counts.add_outcome(words, hosts, aged);
+    if (rest === 0) continue;
+    const conflict = conflict_of(words);
+    if (conflict) conflicts.add(conflict, rest);
+    if (words.replaces?.length) replaces.add({ patches: [...words.replaces] }, rest);
+    const missing = unresolved_of(words.unresolved, candidate);
+    if (missing) unresolved.add(missing, rest);
   }
   return {
     candidate: reference_of(candidate),

@@ -4,6 +4,7 @@ import type { CheckOutcome, Core } from "../core/core.js";
 import { Problem } from "../events/problem.js";
 import type { FleetRow } from "./answers.js";
 import { first_fresh_minute, host_warnings, is_stale } from "./host_answers.js";
+import { SharedWords } from "./outcome_words.js";
 import type {
   BatchFound,
   BatchQuestion,
@@ -12,12 +13,18 @@ import type {
   HostOutcome,
   HostsCheckQuestion,
   HostsPage,
-  OutcomeWords,
+  VerdictWords,
 } from "./shard_protocol.js";
 
-/** Of the hosts in doubt, those that are marked in the core. */
-export function check_core(core: Core, question: CheckQuestion, stale_after_ms: number): CheckFound {
-  return { outcomes: outcomes_of(core, question), ...host_counts(core, question.at_ms, stale_after_ms) };
+/** Of the hosts in doubt, those that are marked in the core. `shared`: what other cores are asked the same with. */
+export function check_core(
+  core: Core,
+  question: CheckQuestion,
+  stale_after_ms: number,
+  shared = new SharedWords(),
+): CheckFound {
+  const told = shared.told_of(outcomes_of(core, question));
+  return { ...told, ...host_counts(core, question.at_ms, stale_after_ms) };
 }
 
 function host_counts(core: Core, at_ms: number, stale_after_ms: number) {
@@ -37,9 +44,9 @@ export function check_batch_of_core(core: Core, question: BatchQuestion, stale_a
   }));
   const counts = core.check_batch(asked, max_age_ms === null ? null : first_fresh_minute(at_ms, max_age_ms));
   // What is said is said once: a thousand candidates have the same few words each.
-  const words: OutcomeWords[] = [];
+  const words: VerdictWords[] = [];
   const numbers = new Map<string, number>();
-  const number_of = ({ verdict, reason, warnings }: OutcomeWords): number => {
+  const number_of = ({ verdict, reason, warnings }: VerdictWords): number => {
     const key = `${verdict} ${reason} ${warnings.join(" ")}`;
     const known = numbers.get(key);
     if (known !== undefined) return known;

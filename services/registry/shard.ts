@@ -8,6 +8,7 @@ import { check_batch_of_core, check_core, check_hosts_of_core, fleet_rows } from
 import { type HostQuestion, history_entry, host_answer, host_check, state_answer } from "./host_answers.js";
 import { HostLines } from "./host_lines.js";
 import { HostStory, type ScratchCores } from "./host_story.js";
+import { SharedWords } from "./outcome_words.js";
 import { Partition } from "./partition.js";
 import { core_options } from "./partition_place.js";
 import type { Instant } from "./service.js";
@@ -198,7 +199,10 @@ export class Shard implements ShardWork {
 
   check(question: CheckQuestion, partitions: number[]): PartitionCheck[] {
     const { stale_after_ms } = this.#start;
-    return this.#in_cores(partitions, question.at_ms, (core) => check_core(core, question, stale_after_ms));
+    const shared = new SharedWords();
+    return this.#in_cores(partitions, question.at_ms, (core) =>
+      check_core(core, question, stale_after_ms, shared),
+    );
   }
 
   check_batch(question: BatchQuestion, partitions: number[]): PartitionBatch[] {

@@ -12,6 +12,7 @@ import type { LogPosition } from "../log/segment.js";
 import type { FleetRow, HistoryEntry, HostAnswer, StateAnswer } from "./answers.js";
 import type { CatalogFact } from "./catalog_feed.js";
 import type { ChainGap } from "./keep.js";
+import type { ToldOutcomes } from "./outcome_words.js";
 import type { RegistryPlace } from "./partition_place.js";
 import type { Behind } from "./positions.js";
 import type { Candidate, Instant, StateLookup } from "./service.js";
@@ -61,8 +62,7 @@ export interface AppendAnswer {
 }
 
 /** A check's outcomes in one core. */
-export interface CheckFound {
-  outcomes: CheckOutcome[];
+export interface CheckFound extends ToldOutcomes {
   hosts: number;
   stale: number;
   uncertain: number;
@@ -71,7 +71,7 @@ export interface CheckFound {
 /** Of a check of many candidates: outcomes in one core, without what those of the same words differ in. */
 export interface BatchFound {
   /** What is said of hosts. */
-  words: OutcomeWords[];
+  words: VerdictWords[];
   /** By candidate, by words: hosts, and those of them that are too old to tell; null where no age is asked for. */
   told: number[][];
   aged: number[][] | null;
@@ -80,7 +80,7 @@ export interface BatchFound {
   uncertain: number;
 }
 
-export type OutcomeWords = Pick<CheckOutcome, "verdict" | "reason" | "warnings">;
+export type VerdictWords = Pick<CheckOutcome, "verdict" | "reason" | "warnings">;
 
 export interface PartitionBatch {
   partition: number;
