@@ -9,17 +9,18 @@ const MINUTE = Math.floor(TIME_MS / MINUTE_MS);
 /** Around a cache line of the column and a page of it. */
 const FLEETS = [1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 100, 8_191, 8_192, 8_193, 16_389];
 
+function publish(core: Core, name: string, version: number): void {
+  core.put_manifest({
+    ...{ ...KERNEL, name, build_id: new Uint8Array(), replace: false, states_unknown: false },
+    ...{ irreversible: false, signed: false, states: [{ id: 1n, version }] },
+  });
+}
+
 /** By host: the minutes since its last event, in the end. */
 function folded(hosts: number): { core: Core; silent: number[] } {
   const core = new_core();
-  core.put_manifest({
-    ...{ ...KERNEL, name: "held", build_id: new Uint8Array(), replace: false, states_unknown: false },
-    ...{ irreversible: false, signed: false, states: [{ id: 1n, version: 2 }] },
-  });
-  core.put_manifest({
-    ...{ ...KERNEL, name: "offered", build_id: new Uint8Array(), replace: false, states_unknown: false },
-    ...{ irreversible: false, signed: false, states: [{ id: 1n, version: 1 }] },
-  });
+  publish(core, "held", 2);
+  publish(core, "offered", 1);
   // A third comes once more, later.
   const silent = Array.from({ length: hosts }, (_, i) => (i % 3 === 0 ? (i * 5) % 7 : 3 + ((i * 5) % 7)));
   const event = (i: number, sequence: number, minutes: number) =>
@@ -76,6 +77,28 @@ test.each(FLEETS)("%i hosts are counted, marked and listed by their age", (hosts
   expect(marked(core.hosts_bitmap(wanted))).toEqual(
     outcome_of.flatMap((outcome, i) => (wanted[outcome] ? [i] : [])),
   );
+});
+
+test("where very many configurations are, hosts are counted by their outcomes", () => {
+  const core = new_core();
+  publish(core, "held", 2);
+  publish(core, "offered", 1);
+  const hosts = 16_403;
+  const events = [...count_to(hosts)].map((i) =>
+    observed(`h${i}`, {
+      stack: i % 5 === 2 ? ["held", `p${i}`] : [`p${i}`],
+      time_ms: TIME_MS - (i % 7) * MINUTE_MS,
+    }),
+  );
+  fold_log(core, log_of(events, 500));
+  expect(core.configuration_count).toBe(hosts);
+  const refused = [...count_to(hosts)].filter((i) => i % 5 === 2 && i % 7 > 3).length;
+  const old = [...count_to(hosts)].filter((i) => i % 7 > 3).length;
+  check(core, { name: "offered" });
+  const outcomes = core.age_check(MINUTE - 3);
+  const sum = (of: typeof outcomes) => of.reduce((total, { aged }) => total + aged, 0);
+  expect(sum(outcomes.filter(({ verdict }) => verdict === "incompatible"))).toBe(refused);
+  expect(sum(outcomes)).toBe(old);
 });
 
 test("an image has the ages of hosts", () => {
