@@ -75,5 +75,5 @@ export function max_age_figures(hosts: number): Figure[] {
       figures.push(figure);
     }
   }
-  return [figure_of("max-age-peer-bitmap", "ms", plain_runs, milliseconds, 8 * hosts), ...figures];
+  return [figure_of("max-age-peer-bitmap", "ms", plain_runs, milliseconds, 4 * hosts), ...figures];
 }

@@ -3,7 +3,7 @@
 import { host_cell } from "./columns";
 import { configurations_live, entry_place, words_of } from "./configurations";
 import { slot_value } from "./hash_index";
-import { column_at, configuration_of, host, host_slot, seek_slot } from "./hosts";
+import { configuration_of, configuration_place, host, host_slot, minute_place, seek_slot } from "./hosts";
 import { list_place, places, PLACES_MAX, read_places } from "./read_ahead";
 import { Event, EVENT_STRIDE } from "./record";
 import { likely_transition, number_of_step, set_of } from "./transitions";
@@ -36,7 +36,8 @@ export function read_block_ahead(block: usize, count: u32): void {
     const value = slot_value(event.slot);
     if (value == 0) continue;
     end = list_place(end, changetype<usize>(host(value - 1)));
-    end = list_place(end, column_at(value - 1));
+    end = list_place(end, configuration_place(value - 1));
+    end = list_place(end, minute_place(value - 1));
   }
   read_places(end);
   end = places;

@@ -3,7 +3,7 @@
 import { KNOWLEDGE_SHIFT, words_of } from "./configurations";
 import { tag_of } from "./hash";
 import { slot_value } from "./hash_index";
-import { column_at, configuration_of, effective_time, find_host_from, Host, host, host_slot, NONE, seek_slot } from "./hosts";
+import { configuration_place, configuration_of, effective_time, find_host_from, Host, host, host_slot, NONE, seek_slot } from "./hosts";
 import { list_place, places, PLACES_MAX, read_places } from "./read_ahead";
 import { strings } from "./tables";
 
@@ -45,7 +45,7 @@ function find_block(at: usize, count: u32): usize {
     const value = slot_value(entry.slot);
     if (value == 0) continue;
     end = list_place(end, changetype<usize>(host(value - 1)));
-    end = list_place(end, column_at(value - 1));
+    end = list_place(end, configuration_place(value - 1));
   }
   read_places(end);
   for (let i: u32 = 0; i < count; i++) {

@@ -1,5 +1,5 @@
-// Hosts: a 64-byte record each, a column with the configuration and the minute of the effective time, an index by host
-// id. What is asked of all hosts reads the column: a record is a cache line each.
+// Hosts: a 64-byte record each, a column with the configuration, one with the minute of the effective time, an index by
+// host id. What is asked of all hosts reads columns: a record is a cache line each.
 import { HashIndex, first, insert, next, slot_tag, slot_value, start_index } from "./hash_index";
 import { kept } from "./kept";
 import { Arena, arena_take_bytes, same_bytes, start_arena, take_directory } from "./memory";
@@ -34,21 +34,23 @@ export class Host {
 }
 
 const HOSTS_PER_PAGE_SHIFT: u32 = 10;
-const COLUMN_PER_PAGE_SHIFT: u32 = 13;
+const COLUMN_PER_PAGE_SHIFT: u32 = 14;
 const INDEX_DEPTH_MAX: u32 = 17;
 
 const index: HashIndex = changetype<HashIndex>(memory.data(16));
 const ids: Arena = changetype<Arena>(memory.data(16));
 let records: usize = 0;
 let column: usize = 0;
+let minutes: usize = 0;
 export let host_count: u32 = 0;
 
 export function start_hosts(): bool {
   records = take_directory(HOSTS_MAX >> HOSTS_PER_PAGE_SHIFT);
   column = take_directory(HOSTS_MAX >> COLUMN_PER_PAGE_SHIFT);
+  minutes = take_directory(HOSTS_MAX >> COLUMN_PER_PAGE_SHIFT);
   host_count = 0;
   start_arena(ids);
-  return records != 0 && column != 0 && start_index(index, INDEX_DEPTH_MAX) && start_minutes();
+  return records != 0 && column != 0 && minutes != 0 && start_index(index, INDEX_DEPTH_MAX) && start_minutes();
 }
 
 export function keep_hosts(): void {
@@ -63,23 +65,15 @@ export function host(i: u32): Host {
   );
 }
 
-/** A cache line of the column has eight hosts' configurations, then their minutes: the fold writes both. */
-export const HOSTS_PER_LINE: u32 = 8;
-/** From a host's configuration to its minute. */
-export const MINUTES_AT: usize = 32;
-
-/** Where the host's configuration stands. */
 @inline
-export function column_at(i: u32): usize {
-  const in_page = i & ((1 << COLUMN_PER_PAGE_SHIFT) - 1);
+function at_in(directory: usize, i: u32): usize {
   return (
-    <usize>load<u32>(column + (<usize>(i >> COLUMN_PER_PAGE_SHIFT) << 2)) +
-    (<usize>(in_page / HOSTS_PER_LINE) << 6) +
-    (<usize>(in_page % HOSTS_PER_LINE) << 2)
+    <usize>load<u32>(directory + (<usize>(i >> COLUMN_PER_PAGE_SHIFT) << 2)) +
+    (<usize>(i & ((1 << COLUMN_PER_PAGE_SHIFT) - 1)) << 2)
   );
 }
 
-/** Hosts in a page of the column. */
+/** Hosts in a page of a column. */
 export const HOSTS_PER_BLOCK: u32 = 1 << COLUMN_PER_PAGE_SHIFT;
 
 @inline
@@ -88,25 +82,40 @@ export function column_block(block: u32): usize {
 }
 
 @inline
+export function minute_block(block: u32): usize {
+  return load<u32>(minutes + (<usize>block << 2));
+}
+
+/** Where the host's configuration and its minute stand: to be read ahead. */
+@inline
+export function configuration_place(i: u32): usize {
+  return at_in(column, i);
+}
+@inline
+export function minute_place(i: u32): usize {
+  return at_in(minutes, i);
+}
+
+@inline
 export function configuration_of(i: u32): u32 {
-  return load<u32>(column_at(i));
+  return load<u32>(at_in(column, i));
 }
 
 @inline
 export function set_configuration(i: u32, configuration: u32): void {
-  store<u32>(column_at(i), configuration);
+  store<u32>(at_in(column, i), configuration);
 }
 
 /** Of the host's effective time, in whole minutes since 1970. */
 @inline
 export function minute_of_host(i: u32): u32 {
-  return load<u32>(column_at(i), MINUTES_AT);
+  return load<u32>(at_in(minutes, i));
 }
 
 /** All minutes that an answer's instant can be compared with fit: until the year 10136. */
 @inline
 function set_minute(i: u32, time_ms: u64): void {
-  store<u32>(column_at(i), <u32>min(time_ms / 60000, <u64>u32.MAX_VALUE), MINUTES_AT);
+  store<u32>(at_in(minutes, i), <u32>min(time_ms / 60000, <u64>u32.MAX_VALUE));
 }
 
 @inline
@@ -165,7 +174,13 @@ export function find_host_from(slot: usize, tag: u32, at: usize, length: u32): u
 export function add_host(tag: u32, at: usize, length: u32, time_ms: u64): u32 {
   const i = host_count;
   if (i == HOSTS_MAX) return NONE;
-  if (!page_for(records, i, HOSTS_PER_PAGE_SHIFT) || !page_for(column, i, COLUMN_PER_PAGE_SHIFT)) return NONE;
+  if (
+    !page_for(records, i, HOSTS_PER_PAGE_SHIFT) ||
+    !page_for(column, i, COLUMN_PER_PAGE_SHIFT) ||
+    !page_for(minutes, i, COLUMN_PER_PAGE_SHIFT)
+  ) {
+    return NONE;
+  }
   const id = arena_take_bytes(ids, length + 1);
   if (id == 0 || !add_to_minute(minute_of(time_ms)) || !insert(index, tag, i)) return NONE;
   store<u8>(id, <u8>length);

@@ -1,7 +1,7 @@
 // Hosts that were last heard of too long ago, of all hosts: a compare of minutes, and a look-up only around those.
 import { outcome, outcome_count, outcome_of_configuration, OUTCOMES_MAX } from "./check";
 import { configuration_count } from "./configurations";
-import { column_block, configuration_of, host_count, HOSTS_PER_BLOCK, HOSTS_PER_LINE, MINUTES_AT, minute_of_host } from "./hosts";
+import { column_block, configuration_of, host_count, HOSTS_PER_BLOCK, minute_block, minute_of_host } from "./hosts";
 import { take_pages } from "./memory";
 
 // Four counts a row: neighbours often count in the same row, and a count must not wait for the one before it. Rows are of
@@ -12,17 +12,17 @@ const ROWS_MAX: u32 = OUTCOMES_MAX;
 
 /** Hosts that are passed over where none of them is too old: the more, the seldomer the processor guesses wrong. */
 const HOSTS_PER_STEP: u32 = 32;
-const STEP_BYTES: usize = (<usize>HOSTS_PER_STEP / HOSTS_PER_LINE) << 6;
+const STEP_BYTES: usize = <usize>HOSTS_PER_STEP << 2;
 
 export function start_hosts_aged(): bool {
   counts = take_pages((ROWS_MAX << COUNTS_SHIFT) / 65536);
   return counts != 0;
 }
 
-/** All ones in each lane whose host of the four at `at` was last heard of before that minute. */
+/** All ones in each lane whose minute, of the four at `at`, is before the given one. */
 @inline
 export function four_aged(at: usize, minutes: v128): v128 {
-  return i32x4.lt_u(v128.load(at, MINUTES_AT), minutes);
+  return i32x4.lt_u(v128.load(at), minutes);
 }
 
 /** Of a host in the lane: its count goes up by one where the mask says so, without a branch. */
@@ -46,17 +46,15 @@ function count_all(minute: u32, few: bool): void {
   const minutes = i32x4.splat(minute);
   const whole = host_count & ~(HOSTS_PER_STEP - 1);
   for (let from: u32 = 0; from < whole; from += HOSTS_PER_BLOCK) {
-    const lines = min(whole - from, HOSTS_PER_BLOCK) / HOSTS_PER_LINE;
-    let at = column_block(from / HOSTS_PER_BLOCK);
-    for (const end = at + (<usize>lines << 6); at < end; at += STEP_BYTES) {
+    const configurations = column_block(from / HOSTS_PER_BLOCK);
+    const of_hosts = minute_block(from / HOSTS_PER_BLOCK);
+    const bytes = <usize>min(whole - from, HOSTS_PER_BLOCK) << 2;
+    for (let at: usize = 0; at < bytes; at += STEP_BYTES) {
       let any = i32x4.splat(0);
-      for (let line: usize = 0; line < STEP_BYTES; line += 64) {
-        any = v128.or(any, v128.or(four_aged(at + line, minutes), four_aged(at + line + 16, minutes)));
-      }
+      for (let four = at; four < at + STEP_BYTES; four += 16) any = v128.or(any, four_aged(of_hosts + four, minutes));
       if (!v128.any_true(any)) continue;
-      for (let line: usize = 0; line < STEP_BYTES; line += 64) {
-        count_four(at + line, four_aged(at + line, minutes), few);
-        count_four(at + line + 16, four_aged(at + line + 16, minutes), few);
+      for (let four = at; four < at + STEP_BYTES; four += 16) {
+        count_four(configurations + four, four_aged(of_hosts + four, minutes), few);
       }
     }
   }

@@ -4,7 +4,7 @@ import { by_configuration, outcome_of_configuration, paged } from "./check";
 import { BLOCK_SHIFT, heads_of } from "./columns";
 import { configuration_count } from "./configurations";
 import { gather_bytes } from "./gather";
-import { column_block, configuration_of, host_count, HOSTS_PER_BLOCK, minute_of_host } from "./hosts";
+import { column_block, configuration_of, host_count, HOSTS_PER_BLOCK, minute_block, minute_of_host } from "./hosts";
 import { four_aged } from "./hosts_aged";
 import { take_pages } from "./memory";
 
@@ -75,14 +75,15 @@ export function put_hosts_bitmap(block: u32, aged_minute: u32, aged_wanted: bool
   if (from >= host_count) return 0;
   const count = min(host_count - from, HOSTS_PER_BLOCK);
   const column = column_block(block);
+  const of_hosts = minute_block(block);
   const bytes = (count + 7) >> 3;
   const minutes = i32x4.splat(aged_minute);
   const of_aged: u32 = aged_wanted ? 255 : 0;
   for (let byte: u32 = 0; byte < bytes; byte++) {
-    const at = column + (<usize>byte << 6);
-    let bits = <u32>i8x16.bitmask(gather_bytes(wanted_configurations, at));
+    let bits = <u32>i8x16.bitmask(gather_bytes(wanted_configurations, column + (<usize>byte << 5)));
     if (aged_minute != 0) {
-      const aged = <u32>i32x4.bitmask(four_aged(at, minutes)) | (<u32>i32x4.bitmask(four_aged(at + 16, minutes)) << 4);
+      const told = of_hosts + (<usize>byte << 5);
+      const aged = <u32>i32x4.bitmask(four_aged(told, minutes)) | (<u32>i32x4.bitmask(four_aged(told + 16, minutes)) << 4);
       bits = (bits & ~aged) | (of_aged & aged);
     }
     store<u8>(into + byte, bits);

@@ -435,7 +435,7 @@ export function host_lines_next(): u32 {
 export function want_outcomes(): bool {
   return want_hosts_of(input_address);
 }
-/** Hosts from block `first` on, of 8,192 each, as bits in the output; how many bytes. */
+/** Hosts from block `first` on, of 16,384 each, as bits in the output; how many bytes. */
 export function hosts_bitmap(first: u32, blocks: u32, aged_minute: u32, aged_wanted: bool): u32 {
   let bytes: u32 = 0;
   for (let i: u32 = 0; i < blocks; i++) {

@@ -39,8 +39,8 @@ export type * from "./facts.js";
 const NONE = 0xffffffff;
 const NO_POSITION = 0xffffffffffffffffn;
 const OUTCOME_BYTES = 40;
-/** Of a bitmap: 8,192 hosts. */
-const BITMAP_BLOCK_BYTES = 1024;
+/** Of a bitmap: 16,384 hosts. */
+const BITMAP_BLOCK_BYTES = 2048;
 /** No minute is before the first. */
 const NO_AGE: AgedHosts = { minute: 0, wanted: false };
 const PAGE_BYTES = 65536;

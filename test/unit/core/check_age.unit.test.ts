@@ -6,8 +6,8 @@ import { count_to, fold_log, KERNEL, log_of, new_core, observed, TIME_MS } from 
 
 const MINUTE_MS = 60_000;
 const MINUTE = Math.floor(TIME_MS / MINUTE_MS);
-/** Around a cache line of the column and a page of it. */
-const FLEETS = [1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 100, 8_191, 8_192, 8_193, 16_389];
+/** Around what is taken at once of the columns, and a page of them. */
+const FLEETS = [1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 100, 8_193, 16_383, 16_384, 16_385, 16_421];
 
 function publish(core: Core, name: string, version: number): void {
   core.put_manifest({
