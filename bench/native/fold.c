@@ -1,5 +1,5 @@
 // The floor of the fold: what a plain C program with the core's layout (64-byte host records, 8-byte slots, a u32
-// configuration column, interned configurations, kept transitions) makes of the same bytes. It judges and applies what
+// configuration and a u32 minute a host as columns, interned configurations, kept transitions) makes of the same bytes. It judges and applies what
 // the benchmark's data has, and stops at anything else. Blocks are staged as in the core, with prefetches in place of
 // reads.
 //
@@ -56,7 +56,7 @@ typedef struct { u32 *words; u32 hosts, tag; } Configuration;
 enum { STRINGS_MAX = 1 << 16, TABLE_MAX = 1 << 14, CONFIGURATIONS_MAX = 1 << 16, MINUTES_MAX = 1 << 27 };
 static u32 partitions, hosts_max, host_count;
 static Host *hosts;
-static u32 *column;
+static u32 *column, *minute_column;
 static u8 *ids;
 static u32 ids_at;
 static u32 *minutes;
@@ -93,6 +93,7 @@ static void start(u32 host_limit) {
   // calloc does not align to cache lines, and a record that lies in two costs two misses.
   if (posix_memalign((void **)&hosts, 4096, (size_t)hosts_max * sizeof(Host))) stop("no memory");
   column = room(hosts_max, 4);
+  minute_column = room(hosts_max, 4);
   ids = room(hosts_max, 32);
   minutes = room(MINUTES_MAX, 4);
   string_bytes = room(STRINGS_MAX, 64);
@@ -640,6 +641,7 @@ static u32 add_host(const Event *event, u64 time) {
   host->effective_low = (u32)time;
   host->effective_high = (u16)(time >> 32);
   minutes[minute_of(time)]++;
+  minute_column[i] = minute_of(time);
   insert(&host_index, event->tag, i);
   kernel_id = stack_count = lingering_count = 0;
   flags = NO_BASELINE << KNOWLEDGE_SHIFT;
@@ -665,7 +667,8 @@ static void dispute(u32 i) {
   configurations[before].hosts--;
 }
 
-static void take_effect(Host *host, const Event *event, u64 time) {
+static void take_effect(u32 i, const Event *event, u64 time) {
+  Host *host = &hosts[i];
   host->sequence = event->sequence;
   host->event_hash = event->hash;
   u64 known = effective_time(host);
@@ -675,6 +678,7 @@ static void take_effect(Host *host, const Event *event, u64 time) {
   if (minute_of(time) == minute_of(known)) return;
   minutes[minute_of(known)]--;
   minutes[minute_of(time)]++;
+  minute_column[i] = minute_of(time);
 }
 
 static void apply(const Event *event) {
@@ -705,7 +709,7 @@ static void apply(const Event *event) {
   bool is_transition = is_next && event->change != OBSERVED && event->body_length <= BODY_MAX;
   Transition *transition = is_transition ? transition_of(before, event) : NULL;
   if (is_transition && is_known(transition, before, event)) {
-    take_effect(host, event, time);
+    take_effect(i, event, time);
     configurations[transition->after].hosts++;
     column[i] = transition->after;
     configurations[before].hosts--;
@@ -726,7 +730,7 @@ static void apply(const Event *event) {
   }
   if (event->change == OBSERVED) host->boot_hash = observe(event);
   else change_stack(event);
-  take_effect(host, event, time);
+  take_effect(i, event, time);
   column[i] = close_configuration();
   configurations[before].hosts--;
   if (is_transition) keep_transition(transition, before, event, column[i]);
@@ -742,6 +746,7 @@ static void fold_record(const u8 *from, u32 length, u64 offset) {
       if (!found) continue;
       __builtin_prefetch(&hosts[found - 1], 1);
       __builtin_prefetch(&column[found - 1], 1);
+      __builtin_prefetch(&minute_column[found - 1], 1);
     }
     for (u32 i = block; i < to; i++) {
       if (!events[i].found) continue;

@@ -22,10 +22,9 @@ import { begin_batch, by_configuration, fit, is_meant, page_for_outcomes, verdic
 import { BLOCK_SHIFT, ENTRIES, entries_of, GENERAL, heads_of, hosts_of_block, SHAPE_MASK } from "./columns";
 import { first_conflict } from "./compatibility";
 import { configuration_count, ENABLED, words_of } from "./configurations";
-import { configuration_of, effective_time, host, host_count, NONE } from "./hosts";
+import { configuration_of, host_count, minute_of_host, NONE } from "./hosts";
 import { home_slot, index_kernels, kernel_in, next_slot } from "./kernel_index";
 import { limit_bytes, room_bytes, take_pages } from "./memory";
-import { minute_of } from "./minutes";
 import { find_string } from "./strings";
 import { find, installed_count, installed_patch, kernel_count, page_for } from "./tables";
 
@@ -278,7 +277,7 @@ function count_before(minute: u32): bool {
     memory.fill(load<u32>(by_configuration + (<usize>(from >> BLOCK_SHIFT) << 2)), 0, 4 << BLOCK_SHIFT);
   }
   for (let i: u32 = 0; i < host_count; i++) {
-    if (minute_of(effective_time(host(i))) >= minute) continue;
+    if (minute_of_host(i) >= minute) continue;
     const id = configuration_of(i);
     const page = load<u32>(by_configuration + (<usize>(id >> BLOCK_SHIFT) << 2));
     const at = <usize>page + (<usize>(id & ((1 << BLOCK_SHIFT) - 1)) << 2);

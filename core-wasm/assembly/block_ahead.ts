@@ -2,7 +2,7 @@
 // before it says. Nothing depends on it but time: a guess may be wrong, and a host may change within its block.
 import { host_cell } from "./columns";
 import { configurations_live, entry_place, words_of } from "./configurations";
-import { slot_value } from "./hash_index";
+import { likely_end, slot_value } from "./hash_index";
 import { configuration_of, configuration_place, host, host_slot, minute_place, seek_slot } from "./hosts";
 import { list_place, places, PLACES_MAX, read_places } from "./read_ahead";
 import { Event, EVENT_STRIDE } from "./record";
@@ -26,6 +26,7 @@ export function read_block_ahead(block: usize, count: u32): void {
     const event = event_at(block, i);
     event.slot = <u32>host_slot(event.tag);
     end = list_place(end, event.slot);
+    end = list_place(end, likely_end(event.slot));
   }
   read_places(end);
   end = places;

@@ -114,8 +114,8 @@ export function minute_of_host(i: u32): u32 {
 
 /** All minutes that an answer's instant can be compared with fit: until the year 10136. */
 @inline
-function set_minute(i: u32, time_ms: u64): void {
-  store<u32>(at_in(minutes, i), <u32>min(time_ms / 60000, <u64>u32.MAX_VALUE));
+function set_minute(i: u32, minute: u32): void {
+  store<u32>(at_in(minutes, i), minute);
 }
 
 @inline
@@ -140,10 +140,11 @@ export function advance_effective_time(i: u32, record: Host, time_ms: u64): bool
   if (time_ms <= before) return true;
   record.effective_low = <u32>time_ms;
   record.effective_high = <u16>(time_ms >> 32);
-  set_minute(i, time_ms);
   const minute = minute_of(time_ms);
-  if (minute == minute_of(before)) return true;
-  take_from_minute(minute_of(before));
+  const minute_before = minute_of_host(i);
+  if (minute == minute_before) return true;
+  set_minute(i, minute);
+  take_from_minute(minute_before);
   return add_to_minute(minute);
 }
 
@@ -190,7 +191,7 @@ export function add_host(tag: u32, at: usize, length: u32, time_ms: u64): u32 {
   record.position = NO_POSITION;
   record.effective_low = <u32>time_ms;
   record.effective_high = <u16>(time_ms >> 32);
-  set_minute(i, time_ms);
+  set_minute(i, minute_of(time_ms));
   host_count = i + 1;
   return i;
 }

@@ -31,13 +31,15 @@ export function keep_minutes(): void {
   highest_page = <u32>kept(highest_page);
 }
 
+/** Whole minutes, at most 2^32-1. */
 @inline
 export function minute_of(time_ms: u64): u32 {
-  return <u32>min(time_ms / 60000, <u64>(MINUTES_MAX - 1));
+  return <u32>min(time_ms / 60000, <u64>u32.MAX_VALUE);
 }
 
 /** False where there is no room for the minute's page. */
-export function add_to_minute(minute: u32): bool {
+export function add_to_minute(of_time: u32): bool {
+  const minute = min(of_time, MINUTES_MAX - 1);
   const page = minute >> MINUTES_PER_PAGE_SHIFT;
   const pointer = root + (<usize>page << 2);
   if (load<u32>(pointer) == 0) {
@@ -54,7 +56,8 @@ export function add_to_minute(minute: u32): bool {
   return true;
 }
 
-export function take_from_minute(minute: u32): void {
+export function take_from_minute(of_time: u32): void {
+  const minute = min(of_time, MINUTES_MAX - 1);
   const page = minute >> MINUTES_PER_PAGE_SHIFT;
   const at =
     <usize>load<u32>(root + (<usize>page << 2)) + (<usize>(minute & ((1 << MINUTES_PER_PAGE_SHIFT) - 1)) << 2);
