@@ -102,12 +102,24 @@ const wanted = new Set(named.length > 0 ? named : FIGURES);
 
 console.log(machine_line(this_machine()));
 if (values.smoke) {
-  const measured = await smoke_figures();
-  const width = Math.max(...measured.map(({ name }) => name.length));
-  for (const figure of measured) console.log(line_of(figure, width));
+  const measure = async (): Promise<Figure[]> => {
+    const measured = await smoke_figures();
+    const width = Math.max(...measured.map(({ name }) => name.length));
+    for (const figure of measured) console.log(line_of(figure, width));
+    return measured;
+  };
+  const measured = await measure();
   if (values.keep) keep_ratios(measured);
-  const worse = worse_ratios(measured);
-  for (const line of worse) console.error(line);
+  let worse = worse_ratios(measured);
+  if (worse.length > 0) {
+    // Somebody else may have come by: what is worse for good is so again.
+    for (const { said } of worse) console.log(`${said}; once more:`);
+    const before = worse;
+    worse = worse_ratios(await measure()).filter(({ ratio }) =>
+      before.some((first) => first.ratio === ratio),
+    );
+  }
+  for (const { said } of worse) console.error(said);
   process.exit(worse.length === 0 ? 0 : 1);
 }
 console.log(`${hosts} hosts, ${events} events`);
