@@ -433,7 +433,7 @@ export class Core {
     input.set(build_id, name_bytes.length);
     const count = this.#core.check(name_bytes.length, build_id.length) >>> 0;
     if (count === NONE) throw new Error("no memory for the check");
-    return Array.from({ length: count }, (_, i) => this.#view.check_outcome(i));
+    return this.#view.check_outcomes(count);
   }
 
   /**
@@ -472,7 +472,7 @@ export class Core {
   age_check(minute: number): CheckOutcome[] {
     this.#place_outcomes();
     this.#core.check_age(as_minute(minute));
-    return Array.from({ length: this.#core.check_outcome_count() }, (_, i) => this.#view.check_outcome(i));
+    return this.#view.check_outcomes(this.#core.check_outcome_count());
   }
 
   /** What is found of hosts is by their configurations, which a check alone only counts. */

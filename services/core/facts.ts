@@ -94,7 +94,7 @@ export interface CheckConflict {
 export interface CheckOutcome {
   verdict: Verdict;
   reason: Reason | null;
-  warnings: Warning[];
+  warnings: readonly Warning[];
   /** Null beside `incompatible` as `replaces` may be. */
   conflict: CheckConflict | null;
   /**

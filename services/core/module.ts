@@ -27,7 +27,8 @@ export class CoreMemory {
   }
 
   #refresh(): void {
-    if (this.#u8.buffer === this.#memory.buffer) return;
+    // What is detached has no length; to ask the memory for its buffer takes ten times as long.
+    if (this.#u8.length !== 0) return;
     this.#u8 = new Uint8Array(this.#memory.buffer);
     this.#view = new DataView(this.#memory.buffer);
   }

@@ -34,6 +34,11 @@ const CHECK_OUTCOME_BYTES = 64;
 /** Of each kind of what was decoded, at once. */
 const DECODED_MAX = 4096;
 
+/** By their bits. */
+const WARNING_LISTS = Array.from({ length: 1 << WARNINGS.length }, (_, bits) =>
+  names_of_bits(bits, WARNINGS),
+);
+
 /** U+FEFF at the beginning of a text is a part of it. */
 const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
@@ -121,9 +126,13 @@ export class CoreView {
     };
   }
 
-  /** Of the last check. */
-  check_outcome(i: number): CheckOutcome {
-    const at = address(this.#core.check_outcome_at()) + i * CHECK_OUTCOME_BYTES;
+  /** The first so many of the last check. */
+  check_outcomes(count: number): CheckOutcome[] {
+    const first = address(this.#core.check_outcome_at());
+    return Array.from({ length: count }, (_, i) => this.#check_outcome(first + i * CHECK_OUTCOME_BYTES));
+  }
+
+  #check_outcome(at: number): CheckOutcome {
     const view = this.#memory.view;
     const bits = view.getUint8(at + 3);
     const subject = view.getUint32(at + 4, true);
@@ -132,7 +141,7 @@ export class CoreView {
     return {
       verdict: VERDICTS[view.getUint8(at)]!,
       reason: REASONS[view.getUint8(at + 1)] ?? null,
-      warnings: names_of_bits(view.getUint8(at + 2), WARNINGS),
+      warnings: WARNING_LISTS[view.getUint8(at + 2)]!,
       conflict: holder && {
         state: view.getBigUint64(at + 8, true),
         holder,

@@ -38,29 +38,30 @@ export function host_verdict(host: HostOutcome, candidate: Candidate): HostVerdi
     conflict: conflict_of(host),
     unresolved: unresolved_of(host.unresolved, candidate),
     replaces: [...(replaces ?? [])],
-    warnings,
+    warnings: [...warnings],
     stale,
     uncertain,
   };
 }
 
 /** Counts hosts by what they have in common. */
-class Groups<Row> {
-  #rows = new Map<string, { row: Row; hosts: number }>();
+class Groups<Row extends { hosts: number }> {
+  #rows = new Map<string, Row>();
 
-  add(row: Row, hosts: number): void {
-    const key = JSON.stringify(row);
+  /** `said`: what the row says but for its hosts. */
+  add(said: unknown, row: Row): void {
+    const key = JSON.stringify(said);
     const known = this.#rows.get(key);
-    if (known) known.hosts += hosts;
-    else this.#rows.set(key, { row, hosts });
+    if (known) known.hosts += row.hosts;
+    else this.#rows.set(key, row);
   }
 
   /** The most hosts first; equal numbers by what they say, so that an answer is the same every time. */
-  list(): (Row & { hosts: number })[] {
+  list(): Row[] {
     return [...this.#rows.entries()]
       .sort(([a_key, a], [b_key, b]) => b.hosts - a.hosts || (a_key < b_key ? -1 : 1))
       .slice(0, ROWS_MAX)
-      .map(([, { row, hosts }]) => ({ ...row, hosts }));
+      .map(([, row]) => row);
   }
 }
 
@@ -121,19 +122,20 @@ function reference_of({ name, build_id }: Candidate): CheckAnswer["candidate"] {
 /** All but `at` of the answer. */
 export function check_answer(candidate: Candidate, partitions: PartitionCheck[]): Omit<CheckAnswer, "at"> {
   const counts = new Counts();
-  const conflicts = new Groups<Conflict>();
-  const replaces = new Groups<{ patches: string[] }>();
-  const unresolved = new Groups<Unresolved>();
+  const conflicts = new Groups<Conflict & { hosts: number }>();
+  const replaces = new Groups<{ patches: string[]; hosts: number }>();
+  const unresolved = new Groups<Unresolved & { hosts: number }>();
   const found = partitions.flatMap(({ found }) => found ?? []);
   for (const of_partition of found) counts.add_partition(of_partition);
   for (const { words, hosts, aged } of summed(found)) {
     const rest = counts.add_outcome(words, hosts, aged);
     if (rest === 0) continue;
     const conflict = conflict_of(words);
-    if (conflict) conflicts.add(conflict, rest);
-    if (words.replaces?.length) replaces.add({ patches: [...words.replaces] }, rest);
+    if (conflict) conflicts.add(conflict, { ...conflict, hosts: rest });
+    const patches = words.replaces;
+    if (patches?.length) replaces.add(patches, { patches: [...patches], hosts: rest });
     const missing = unresolved_of(words.unresolved, candidate);
-    if (missing) unresolved.add(missing, rest);
+    if (missing) unresolved.add(missing, { ...missing, hosts: rest });
   }
   return {
     candidate: reference_of(candidate),

@@ -41,7 +41,17 @@ function number_of(value: object): number {
   return number;
 }
 
-function key_of({ verdict, reason, warnings, conflict, unresolved, replaces }: OutcomeWords): string {
+/** Most say `ok`, each of another list of names: its number is key enough. */
+function key_of({
+  verdict,
+  reason,
+  warnings,
+  conflict,
+  unresolved,
+  replaces,
+}: OutcomeWords): string | number {
+  if (verdict === "ok" && reason === null && warnings.length === 0 && replaces !== null)
+    return number_of(replaces);
   const short = warnings.length === 0 ? `${verdict} ${reason}` : `${verdict} ${reason} ${warnings.join(" ")}`;
   if (conflict !== null) {
     const { state, held, offered, transient, first, holder } = conflict;
@@ -54,7 +64,7 @@ function key_of({ verdict, reason, warnings, conflict, unresolved, replaces }: O
 /** Of one question. */
 export class SharedWords {
   readonly #words: OutcomeWords[] = [];
-  readonly #places = new Map<string, number>();
+  readonly #places = new Map<string | number, number>();
 
   told_of(outcomes: readonly CheckOutcome[]): ToldOutcomes {
     const told: number[] = [];

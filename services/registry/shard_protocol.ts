@@ -103,7 +103,7 @@ export interface HostOutcome {
   conflict: CheckConflict | null;
   unresolved: CheckOutcome["unresolved"];
   replaces: readonly string[] | null;
-  warnings: Warning[];
+  warnings: readonly Warning[];
   stale: boolean;
   uncertain: boolean;
 }

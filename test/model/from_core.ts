@@ -83,7 +83,7 @@ export function verdict_words(outcome: CheckOutcome): VerdictWords {
         ? unresolved
         : { ...unresolved, build_id: unresolved.build_id ?? "" },
     replaces: [...outcome.replaces],
-    warnings,
+    warnings: [...warnings],
   };
 }
 
