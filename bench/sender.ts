@@ -74,6 +74,8 @@ export class Sender {
   #ask(head: string, fields: string, body: Uint8Array | null, keeps_body: boolean): Promise<Buffer> {
     const answer = new Promise<Buffer>((resolve, reject) => {
       this.#awaited = { left: null, status: 0, kept: [], keeps_body, resolve, reject };
+      // A server closes what is not used for some seconds.
+      if (this.#socket.destroyed) reject(new Error("the server has closed the connection"));
     });
     this.#socket.cork();
     this.#socket.write(`${head} HTTP/1.1\r\nhost: ${this.#host}\r\n${fields}\r\n`);
