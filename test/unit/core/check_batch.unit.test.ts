@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { CheckCount, Core, CoreManifest } from "#services/core/core.js";
 import { klpstate } from "#services/events/proto.js";
 import { check } from "../../model/from_core.js";
-import { fold_log, KERNEL, log_of, new_core, observed } from "./fleet.js";
+import { fold_log, KERNEL, log_of, new_core, numbers, observed } from "./fleet.js";
 
 /** More than one block of the core's columns. */
 const HOSTS = 33_003;
@@ -15,17 +15,6 @@ const VERSIONS = [0, 1, 7, VERSION_MAX - 1, VERSION_MAX];
 const DEPTHS = [0, 1, 2, 3, 5, 8, 9, 12];
 const RELEASES = ["6.12.1", "6.12.2", "6.1.0"];
 const { Phase } = klpstate.v1;
-
-/** The same each time; xorshift32. */
-function numbers(seed: number): (below: number) => number {
-  let x = seed;
-  return (below) => {
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    return (x >>> 0) % below;
-  };
-}
 
 function manifest(name: string, more: Partial<CoreManifest>): CoreManifest {
   return {

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import type { CoreManifest } from "#services/core/core.js";
 import { check } from "../../model/from_core.js";
-import { fold_log, KERNEL, log_of, new_core, observed } from "./fleet.js";
+import { fold_log, KERNEL, log_of, new_core, numbers, observed } from "./fleet.js";
 
 /** More than one block of the core's columns, and no multiple of what it takes at once. */
 const HOSTS = 33_003;
@@ -12,17 +12,6 @@ const IDS = [1n, ID_MAX, 2n ** 53n + 1n, ...Array.from({ length: 80 }, (_, i) =>
 const VERSIONS = [0, 1, 7, VERSION_MAX - 1, VERSION_MAX];
 /** Of the eight patches that the core takes four stacks at once of, and beyond. */
 const DEPTHS = [0, 1, 2, 3, 5, 8, 9, 12];
-
-/** The same each time; xorshift32. */
-function numbers(seed: number): (below: number) => number {
-  let x = seed;
-  return (below) => {
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    return (x >>> 0) % below;
-  };
-}
 
 const random = numbers(20261126);
 

@@ -5,7 +5,7 @@ import { klpstate } from "#services/events/proto.js";
 import { type ManifestModel, new_catalog } from "../../model/catalog.js";
 import { verdict } from "../../model/check.js";
 import { check, configuration_model, verdict_words, verdict_words_of_model } from "../../model/from_core.js";
-import { fold_log, log_of, new_core, observed } from "./fleet.js";
+import { fold_log, log_of, new_core, numbers, observed } from "./fleet.js";
 
 /** More than from where on the core tallies, and no multiple of what it takes at once. */
 const HOSTS = 40_007;
@@ -14,12 +14,7 @@ const ARCH = "x86_64";
 const PATCHES = 60;
 const { Phase } = klpstate.v1;
 
-/** The same each time: the minimal standard generator. */
-let state = 20_261_126;
-function random(below: number): number {
-  state = (state * 48_271) % 2_147_483_647;
-  return state % below;
-}
+const random = numbers(20_261_126);
 
 const manifests: CoreManifest[] = RELEASES.flatMap((kernel_release, kernel) => {
   const more = { kernel_release, arch: ARCH, build_id: new Uint8Array(), irreversible: false, signed: false };

@@ -85,3 +85,14 @@ export function fold_log(
 export function* count_to(count: number): Generator<number> {
   for (let i = 0; i < count; i++) yield i;
 }
+
+/** The same each time; xorshift32. */
+export function numbers(seed: number): (below: number) => number {
+  let x = seed;
+  return (below) => {
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x ^= x << 5;
+    return (x >>> 0) % below;
+  };
+}
