@@ -19,7 +19,7 @@ import {
   resolved,
 } from "./catalog";
 import { begin_batch, by_configuration, fit, is_meant, page_for_outcomes, verdict_of } from "./check";
-import { BLOCK_SHIFT, ENTRIES, entries_of, GENERAL, heads_of, hosts_of_block, SHAPE_MASK } from "./columns";
+import { BLOCK_SHIFT, ENTRIES, entries_of, ENTRY_SHIFT, GENERAL, heads_of, hosts_of_block, SHAPE_MASK } from "./columns";
 import { first_conflict } from "./compatibility";
 import { configuration_count, ENABLED, words_of } from "./configurations";
 import { configuration_of, host_count, minute_of_host, NONE } from "./hosts";
@@ -306,7 +306,7 @@ function count_block(block: u32, hosts: usize): void {
     let marks = shape == 1 ? BARE : 0;
     const depth = <usize>(shape - 1) << 2;
     for (let k: usize = 0; k < depth; k += 4) {
-      const row = row_of(load<u32>(<usize>load<u32>(columns + k) + at) - 1);
+      const row = row_of((load<u32>(<usize>load<u32>(columns + k) + at) >> ENTRY_SHIFT) - 1);
       marks |= row;
       is_failed = is_failed || row == 0;
       conflicting = v128.or(conflicting, v128.load(row & ~MARKS));

@@ -4,7 +4,7 @@
 //   shape = 0: no configuration; 1 + stack_count where all of a stack of at most eight is enabled and nothing lingers;
 //           GENERAL: all others
 //   hosts
-//   entry k = the stack's k-th installed patch + 1; 0 beyond it
+//   entry k = the stack's k-th installed patch + 1, as a place in a table of words; 0 beyond it
 import { kept } from "./kept";
 import { page_for } from "./tables";
 import { take_pages } from "./memory";
@@ -14,6 +14,7 @@ export const SHAPE_MASK: u32 = 31;
 const FLAGS_SHIFT: u32 = 5;
 const KERNEL_SHIFT: u32 = 14;
 export const ENTRIES: u32 = 8;
+export const ENTRY_SHIFT: u32 = 2;
 
 /** Configurations in a page of a column. */
 export const BLOCK_SHIFT: u32 = 14;
@@ -84,7 +85,7 @@ export function put_columns(id: u32, kernel: u32, flags: u32, stack: usize, stac
         if (!page_for(directory, id, BLOCK_SHIFT)) return false;
         pages_to_come--;
       }
-      store<u32>(cell(directory, id), (load<u32>(stack + (<usize>k << 2)) >> 2) + 1);
+      store<u32>(cell(directory, id), ((load<u32>(stack + (<usize>k << 2)) >> 2) + 1) << ENTRY_SHIFT);
     } else if (entries_of(block, k) != 0) store<u32>(cell(directory, id), 0);
   }
   store<u32>(cell(heads, id), (kernel << KERNEL_SHIFT) | (flags << FLAGS_SHIFT) | (simple ? 1 + stack_count : GENERAL));

@@ -10,15 +10,6 @@ export function gather(table: usize, places: v128): v128 {
   return v128.load_lane<u32>(table + <u32>i32x4.extract_lane(places, 3), found, 3);
 }
 
-/** The words of a table of words at the four places that stand at `places`. */
-@inline
-export function gather_words(table: usize, places: usize): v128 {
-  let found = v128.load32_zero(table + (<usize>load<u32>(places) << 2));
-  found = v128.load_lane<u32>(table + (<usize>load<u32>(places, 4) << 2), found, 1);
-  found = v128.load_lane<u32>(table + (<usize>load<u32>(places, 8) << 2), found, 2);
-  return v128.load_lane<u32>(table + (<usize>load<u32>(places, 12) << 2), found, 3);
-}
-
 /** The bytes of a table of bytes at the eight places that stand at `places`, in the lower lanes. */
 @inline
 export function gather_bytes(table: usize, places: usize): v128 {

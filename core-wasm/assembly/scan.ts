@@ -17,12 +17,12 @@ import {
   TELL_LESS,
   tells_replaced,
 } from "./check";
-import { BLOCK_SHIFT, ENTRIES, entries_of, GENERAL, heads_of, hosts_of_block, SHAPE_MASK } from "./columns";
+import { BLOCK_SHIFT, ENTRIES, entries_of, ENTRY_SHIFT, GENERAL, heads_of, hosts_of_block, SHAPE_MASK } from "./columns";
 import { configuration_count, configurations_live, hosts_of, words_of } from "./configurations";
 import { gather } from "./gather";
 import { NONE } from "./hosts";
 import { take_pages } from "./memory";
-import { begin_tally, end_tally, put_key, start_tally, tally_four } from "./tally";
+import { begin_tally, end_tally, put_key, start_tally, tally_eight } from "./tally";
 import { installed_count, installed_patch, kernel_count } from "./tables";
 
 // What the candidate is to an installed patch.
@@ -98,8 +98,8 @@ function mark_installed(): bool {
 }
 
 @inline
-function marks_of(installed: v128): v128 {
-  return v128.and(gather(marks, installed), i32x4.splat(255));
+function marks_of(entries: v128): v128 {
+  return v128.and(gather(marks, i32x4.shr_u(entries, ENTRY_SHIFT)), i32x4.splat(255));
 }
 
 /** All bits of a lane that has the mark. */
@@ -154,10 +154,13 @@ function scan_block(block: u32, places: bool): u32 {
     depth++;
   }
   const end = <usize>(to - from) << 2;
-  for (let at: usize = 0; at < end; at += 16) {
+  for (let at: usize = 0; at < end; at += 32) {
     const id = from + <u32>(at >> 2);
-    if (is_tallied && tally_four(id, heads + at, hosts + at, columns, depth, at, placed != 0 ? placed + at : 0)) continue;
-    const failed = count_four(id, heads + at, hosts + at, depth, at, placed);
+    const left = is_tallied ? tally_eight(id, heads + at, hosts + at, columns, depth, at, placed != 0 ? placed + at : 0) : 3;
+    if (left == 0) continue;
+    let failed: u32 = 0;
+    if (left & 1) failed = count_four(id, heads + at, hosts + at, depth, at, placed);
+    if (left & 2) failed |= count_four(id + 4, heads + at + 16, hosts + at + 16, depth, at + 16, placed);
     if (failed != 0) return failed;
   }
   return 0;
@@ -183,7 +186,7 @@ function count_four(id: u32, heads: usize, hosts: usize, depth: usize, at: usize
   }
   const first = v128.bitselect(conflicting, not_told, i32x4.ne(conflicting, i32x4.splat(0)));
   const elsewhere = v128.and(i32x4.shr_u(any, 1), i32x4.splat(2));
-  const rest = v128.or(i32x4.shl(first, 2), v128.or(elsewhere, v128.and(before, i32x4.splat(1))));
+  const rest = v128.or(first, v128.or(elsewhere, v128.and(before, i32x4.splat(1))));
   const general = having(any, 3);
   let failed = count(id, heads, hosts, placed, i32x4.extract_lane(rest, 0), i32x4.extract_lane(general, 0));
   failed |= count(id + 1, heads + 4, hosts + 4, placed, i32x4.extract_lane(rest, 1), i32x4.extract_lane(general, 1));

@@ -10,8 +10,14 @@ const ID_MAX = 2n ** 64n - 1n;
 const VERSION_MAX = 2 ** 32 - 1;
 const IDS = [1n, ID_MAX, 2n ** 53n + 1n, ...Array.from({ length: 80 }, (_, i) => BigInt(2 + i))];
 const VERSIONS = [0, 1, 7, VERSION_MAX - 1, VERSION_MAX];
-/** Of the eight patches that the core takes four stacks at once of, and beyond. */
+/** Of the eight patches that the core takes several stacks at once of, and beyond. */
 const DEPTHS = [0, 1, 2, 3, 5, 8, 9, 12];
+/** Hosts that follow each other with stacks of the same depth: such the core takes most at once of. */
+const RUN = 1500;
+const depth_of = (host: number) =>
+  DEPTHS[
+    Math.floor(host / RUN) % 2 === 0 ? Math.floor(host / RUN / 2) % DEPTHS.length : random(DEPTHS.length)
+  ]!;
 
 const random = numbers(20261126);
 
@@ -38,10 +44,9 @@ const candidates = [false, true].map((replace) => ({
 }));
 
 test("each is judged as it would be alone, whatever the numbers are", () => {
-  const stacks = Array.from({ length: HOSTS }, () => {
+  const stacks = Array.from({ length: HOSTS }, (_, host) => {
     const stack = new Set<Patch>();
-    for (let left = DEPTHS[random(DEPTHS.length)]!; left > 0; left--)
-      stack.add(patches[random(patches.length)]!);
+    for (const depth = depth_of(host); stack.size < depth; ) stack.add(patches[random(patches.length)]!);
     return [...stack];
   });
   const core = new_core();
