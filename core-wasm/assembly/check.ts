@@ -112,6 +112,8 @@ export class Outcome {
   hosts: u32;
   /** Of these hosts, how many `max_age` moves to `unknown: stale`. */
   aged: u32;
+  /** Where it stands in the index. */
+  slot: u32;
 }
 const OUTCOME_SHIFT: u32 = 6;
 export const OUTCOMES_MAX: u32 = 1 << 14;
@@ -153,6 +155,7 @@ export function start_check(): bool {
   outcome_index = take_pages(4);
   by_configuration = take_directory((1 << 26) >> BY_CONFIGURATION_PER_PAGE_SHIFT);
   candidates = take_directory((1 << 18) >> CANDIDATES_PER_PAGE_SHIFT);
+  if (outcome_index != 0) memory.fill(outcome_index, 0, <usize>(INDEX_MASK + 1) << 2);
   return outcomes != 0 && outcome_index != 0 && by_configuration != 0 && candidates != 0 && start_scan();
 }
 
@@ -383,6 +386,7 @@ function intern_draft(configuration: u32): u32 {
       fresh.sample = draft.bits & MERGED ? NONE : configuration;
       fresh.hosts = 0;
       fresh.aged = 0;
+      fresh.slot = slot;
       store<u32>(outcome_index + (<usize>slot << 2), ++outcome_count);
       return outcome_count - 1;
     }
@@ -406,7 +410,7 @@ export function judge_configuration(id: u32): u32 {
 
 /** Before `verdict_of`: the last check's outcomes are no longer there. After `resolve_all`. */
 export function begin_batch(): void {
-  outcome_count = 0;
+  forget_outcomes();
   rows = 0;
   is_placed = false;
   tells_replaced = false;
@@ -419,9 +423,14 @@ export function verdict_of(id: u32, name: u32, candidate: u32): u32 {
   return load<u32>(changetype<usize>(draft)) & 0xffffff;
 }
 
-function judge_all(): u32 {
+/** There are few of them, and the index is made for many. */
+function forget_outcomes(): void {
+  for (let i: u32 = 0; i < outcome_count; i++) store<u32>(outcome_index + (<usize>outcome(i).slot << 2), 0);
   outcome_count = 0;
-  memory.fill(outcome_index, 0, <usize>(INDEX_MASK + 1) << 2);
+}
+
+function judge_all(): u32 {
+  forget_outcomes();
   return scan(false);
 }
 
@@ -430,7 +439,7 @@ function judge_all(): u32 {
  * for whatever manifest fits the host. Returns the number of outcomes; NONE where memory has no room for the answer.
  */
 export function check(name: usize, name_bytes: u32, build_id: usize, build_id_bytes: u32): u32 {
-  outcome_count = 0;
+  forget_outcomes();
   rows = 0;
   is_placed = false;
   tells_replaced = true;

@@ -40,6 +40,9 @@ const CLASSES: u32 = 4096;
 /** One that is not found in so many places takes the last of them. */
 const PROBES: u32 = 4;
 let classes: usize = 0;
+/** Those in use, by number. */
+const met: usize = memory.data(4 * 4096, 8);
+let met_count: u32 = 0;
 // Of the block that is read: where each column begins.
 const columns: usize = memory.data(4 * 8, 8);
 /** Marks are worth making where there are not many more installed patches than configurations. */
@@ -57,7 +60,10 @@ export function start_scan(): bool {
   marks = 0;
   marks_pages = 0;
   classes = take_pages((CLASSES << CLASS_SHIFT) / 65536);
-  return classes != 0;
+  if (classes == 0) return false;
+  memory.fill(classes, 0, <usize>CLASSES << CLASS_SHIFT);
+  met_count = 0;
+  return true;
 }
 
 /** For the candidate that check.ts has; false where there is no room. */
@@ -108,6 +114,11 @@ function having(found: v128, shift: i32): v128 {
   return i32x4.shr_s(i32x4.shl(found, 31 - shift), 31);
 }
 
+@inline
+function class_met(i: u32): usize {
+  return classes + (<usize>load<u32>(met + (<usize>i << 2)) << CLASS_SHIFT);
+}
+
 /** The class's hosts to its outcome. */
 function give_hosts(slot: usize): void {
   outcome(load<u32>(slot, 8)).hosts += load<u32>(slot, 12);
@@ -120,7 +131,8 @@ function give_hosts(slot: usize): void {
  */
 export function scan(places: bool): u32 {
   if (!places) {
-    memory.fill(classes, 0, <usize>CLASSES << CLASS_SHIFT);
+    for (let i: u32 = 0; i < met_count; i++) memory.fill(class_met(i), 0, 1 << CLASS_SHIFT);
+    met_count = 0;
     is_tallied = has_keys && !(tells_replaced && may_replace);
   }
   const blocks = (configuration_count + (1 << BLOCK_SHIFT) - 1) >> BLOCK_SHIFT;
@@ -133,10 +145,7 @@ export function scan(places: bool): u32 {
     const failed = end_tally();
     if (failed != 0) return failed;
   }
-  for (let i: u32 = 0; i < CLASSES; i++) {
-    const slot = classes + (<usize>i << CLASS_SHIFT);
-    if (load<u32>(slot, 12) != 0) give_hosts(slot);
-  }
+  for (let i: u32 = 0; i < met_count; i++) give_hosts(class_met(i));
   return 0;
 }
 
@@ -225,7 +234,8 @@ function meet(id: u32, home: u32, head: u32, rest: u32, placed: usize): u32 {
   if (found >= TELL_LESS) return found;
   // What is replaced is told by the names of the whole stack, which no class has.
   if ((outcome(found).bits & REPLACES) == 0) {
-    give_hosts(slot);
+    if (load<u32>(slot) != 0) give_hosts(slot);
+    else store<u32>(met + (<usize>(met_count++) << 2), <u32>((slot - classes) >> CLASS_SHIFT));
     store<u32>(slot, head);
     store<u32>(slot, rest, 4);
     store<u32>(slot, found, 8);
