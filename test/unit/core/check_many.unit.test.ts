@@ -78,3 +78,29 @@ test("each is judged as it would be alone, whatever the numbers are", () => {
     }
   }
 });
+
+/** One fleet that the fast way has room for, and one that it has not. */
+test.each([32_700, 32_800])("likewise with %i different patches installed", (count) => {
+  const core = new_core();
+  const events = Array.from({ length: count }, (_, i) => observed(`h${i}`, { stack: [`p${i}`] }));
+  fold_log(core, log_of(events, 1000));
+  const is_refused = (i: number) => i % 3 === 1;
+  for (let i = 0; i < count; i++) core.put_manifest(manifest(`p${i}`, false, [[7n, is_refused(i) ? 9 : 8]]));
+  core.put_manifest(manifest("next", false, [[7n, 8]]));
+
+  const outcomes = check(core, { name: "next" });
+  const bits = core.hosts_bitmap(outcomes.map(({ verdict }) => verdict === "incompatible"));
+  const refused = events.flatMap((_, i) => ((bits[i >> 3]! >> (i & 7)) & 1 ? [i] : []));
+  expect(refused).toEqual(events.flatMap((_, i) => (is_refused(i) ? [i] : [])));
+  const ok = outcomes.filter(({ verdict }) => verdict === "ok");
+  expect(ok.reduce((sum, { hosts }) => sum + hosts, 0)).toBe(count - refused.length);
+  for (const i of refused.slice(0, 1000)) {
+    const holder = { name: `p${i}` };
+    expect(outcomes[core.outcome_of_host(i)]!.conflict).toMatchObject({
+      state: 7n,
+      held: 9,
+      offered: 8,
+      holder,
+    });
+  }
+});
